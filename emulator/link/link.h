@@ -1,0 +1,75 @@
+// Link: one direction of a long-haul link, sans-IO.
+//
+//   offer -> lane by flow hash -> bottleneck (classes, AQM, serialisation) -> fiber (loss, faults,
+//   jitter, propagation, cuts) -> release
+//
+// Contract of every stage: offer() takes packets whose `due` is their arrival, in order of arrival;
+// release(now) gives, ordered by (due, sequence), what has left by `now`; next_deadline() is when
+// release() will next have something, O(1). `now` is only a horizon: every decision is taken at the
+// packet's own virtual time, so polling late or in other batches changes nothing, provided that all
+// arrivals up to `now` were offered before release(now).
+//
+// offer() takes everything: a full store is an own drop (Cause::kStoreFull). A dropped packet comes
+// back through release() with its verdict, so that only the driver frees. A duplicate shares its
+// original's handle and is released just before it.
+//
+// Threading: one thread. Nothing is allocated after construction; changes are prepared elsewhere
+// (PreparedChange) and hand back what they replaced.
+// Not modelled: optical power, dispersion, the reverse direction (two Links make a wire).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "emulator/base/result.h"
+#include "emulator/base/time.h"
+#include "emulator/link/counters.h"
+#include "emulator/link/packet_ref.h"
+#include "emulator/link/spec.h"
+
+namespace farspan::link {
+
+struct LinkCapacity {
+  uint64_t packets = 1u << 16;  // held at once: queues and fiber
+};
+
+struct PreparedChange;  // a Change with its models built, off the data path
+struct PreparedChangeDeleter {
+  void operator()(PreparedChange* change) const;
+};
+using PreparedChangePtr = std::unique_ptr<PreparedChange, PreparedChangeDeleter>;
+
+class Link {
+ public:
+  // `start` is the link's time 0 for the timeline and for wire time.
+  static Result<std::unique_ptr<Link>> Create(const DirectionSpec& spec,
+                                              const LinkIdentity& identity,
+                                              const LinkCapacity& capacity, TimeNs start);
+  // Bytes that Create allocates for such a link.
+  static uint64_t MemoryBytes(const DirectionSpec& spec, const LinkCapacity& capacity);
+
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  size_t offer(TimeNs now, std::span<const PacketRef> packets);
+  size_t release(TimeNs now, std::span<PacketRef> out);
+  TimeNs next_deadline() const;
+
+  // Any thread: checks the change against this link and builds what it needs.
+  Result<PreparedChangePtr> prepare(const Change& change) const;
+  // The link's thread: takes effect at `now` exactly; nothing in flight is lost or re-timed. What
+  // was replaced is in `change` afterwards, for its owner to free.
+  void apply(TimeNs now, PreparedChange& change);
+
+  const DirectionCounters& counters() const;
+
+ private:
+  struct Impl;
+  explicit Link(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace farspan::link
