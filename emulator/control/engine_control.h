@@ -37,6 +37,7 @@ struct DirectionSnapshot {
   link::DirectionCounters counters;
   link::DirectionSpec spec;  // as it is now, after live changes
   TimeNs delay{};            // one way, of the first lane's working path
+  std::string egress_port;   // PortSnapshot::name by which it leaves: where its lateness is counted
 };
 
 // Our own shortages, per port; never mixed with emulated loss.
@@ -46,9 +47,10 @@ struct PortSnapshot {
   uint64_t rx_bytes = 0;
   uint64_t tx_packets = 0;
   uint64_t tx_bytes = 0;
-  uint64_t own_missed = 0;       // the port or its kernel interface had no room
-  uint64_t own_no_buffer = 0;    // no mbuf
-  uint64_t own_egress_full = 0;  // the port did not take what was due
+  uint64_t own_missed = 0;         // the port had no room
+  uint64_t own_kernel_missed = 0;  // its kernel interface had none: af_packet counts no such loss
+  uint64_t own_no_buffer = 0;      // no mbuf
+  uint64_t own_egress_full = 0;    // the port did not take what was due
   uint64_t own_oversize = 0;
   uint64_t super_frames = 0;              // of a host's offload; they make the run INVALID
   uint64_t malformed = 0;                 // forwarded, but not parsed

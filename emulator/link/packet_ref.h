@@ -5,7 +5,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <string_view>
 #include <type_traits>
 
 #include "emulator/base/time.h"
@@ -38,6 +40,13 @@ enum class Cause : uint8_t {
 };
 inline constexpr int kCauseCount = static_cast<int>(Cause::kCount);
 constexpr bool IsOwn(Cause cause) { return cause >= Cause::kOwn; }
+
+// As in metrics, certificates and captures.
+constexpr std::string_view ToText(Cause cause) {
+  constexpr std::array<std::string_view, kCauseCount> kNames{
+      "none", "tail_drop", "aqm", "loss", "cut", "no_path", "fault", "egress_drop", "store_full"};
+  return kNames[static_cast<size_t>(cause)];
+}
 
 struct PacketRef {
   uint64_t handle = 0;
