@@ -1,10 +1,14 @@
 // Quantities with units: rates, lengths, sizes, probabilities; how people write and read them.
 //
-// Rates are bits per second with SI prefixes ("400 Gbps", "25 Mbit/s"; tc's "gbit" too), sizes are
-// bytes with SI or binary prefixes ("64 MiB", "9 kB"), lengths are metres ("350 km"), times
-// "25 ms", probabilities a fraction or a percentage ("1e-5", "0.001 %"). A bare number where a unit
-// is needed is an error, and so is a bare probability of 0.1 or more where tc's users would have
-// meant percent: "0.5" could be a half or half a percent.
+// Rates are bits per second with SI prefixes ("400 Gbps", "25 Mbit/s"; tc's "gbit" too, but not its
+// "bps" for bytes: a capital B in a rate is refused), sizes are bytes with SI or binary prefixes
+// ("64 MiB", "9 kB"), lengths are metres ("350 km", "825 mi"), times "25 ms", probabilities a
+// fraction or a percentage ("1e-5", "0.001 %"). A bare number where a unit is needed is an error,
+// and so is a bare probability of 0.1 or more where tc's users would have meant percent: "0.5"
+// could be a half or half a percent.
+//
+// Parsing is in exact decimals, rounded half up to the quantum (1 ns, 1 bit/s, 1 mm, 1 byte); what
+// is not zero but rounds to it is refused, and so is what overflows.
 #pragma once
 
 #include <compare>
@@ -41,7 +45,8 @@ Result<Length> ParseLength(std::string_view text);
 Result<uint64_t> ParseBytes(std::string_view text);
 Result<double> ParseProbability(std::string_view text);  // in [0, 1]
 
-// The shortest exact text that the parser reads back: "2.5 ms", "400 Gbps", "1328 km".
+// Exact text that the parser reads back: "2.5 ms", "400 Gbps", "1328 km", "64 MiB", "1e-5".
+// (Two texts are for people only: kNever is "never", and negative values have a sign.)
 std::string ToText(TimeNs time);
 std::string ToText(Rate rate);
 std::string ToText(Length length);
