@@ -1,0 +1,320 @@
+#include "emulator/control/metrics.h"
+
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "emulator/base/check.h"
+
+namespace farspan::control {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+
+// Adds samples to one family, all with the labels of one link direction or port.
+class Samples {
+ public:
+  Samples(MetricFamily& family, const std::vector<ClientMetric::Label>& labels)
+      : family_(family), labels_(labels) {}
+
+  void value(double v) { add(v, labels_); }
+  void value(uint64_t v) { value(static_cast<double>(v)); }
+  void value(TimeNs v) { value(ToSeconds(v)); }
+  void of_cause(std::string_view cause, uint64_t v) {
+    std::vector<ClientMetric::Label> labels = labels_;
+    labels.push_back({"cause", std::string(cause)});
+    add(static_cast<double>(v), std::move(labels));
+  }
+  void histogram(const HistogramSnapshot& from) {
+    if (from.counts.empty()) return;
+    FARSPAN_CHECK(from.counts.size() == from.bounds.size() + 1);
+    ClientMetric metric;
+    metric.label = labels_;
+    metric.histogram.sample_count = from.counts.back();
+    metric.histogram.sample_sum = from.sum_ns * 1e-9;
+    for (size_t i = 0; i < from.bounds.size(); ++i) {
+      metric.histogram.bucket.push_back({from.counts[i], ToSeconds(from.bounds[i])});
+    }
+    family_.metric.push_back(std::move(metric));
+  }
+
+ private:
+  void add(double v, std::vector<ClientMetric::Label> labels) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.counter.value = v;  // the serializer reads the member of the family's type
+    metric.gauge.value = v;
+    family_.metric.push_back(std::move(metric));
+  }
+
+  MetricFamily& family_;
+  const std::vector<ClientMetric::Label>& labels_;
+};
+
+template <typename Source>
+struct Row {
+  MetricInfo info;
+  void (*emit)(const Source&, Samples&);
+};
+
+constexpr MetricKind kCounter = MetricKind::kCounter;
+constexpr MetricKind kGauge = MetricKind::kGauge;
+constexpr MetricKind kHistogram = MetricKind::kHistogram;
+constexpr std::string_view kLink = "link,direction";
+constexpr std::string_view kLinkCause = "link,direction,cause";
+constexpr std::string_view kPort = "port";
+
+void DropsOfKind(const DirectionSnapshot& d, bool own, Samples& out) {
+  for (int i = 1; i < link::kCauseCount; ++i) {
+    const auto cause = static_cast<link::Cause>(i);
+    if (link::IsOwn(cause) == own) out.of_cause(ToText(cause), d.counters.dropped_packets[i]);
+  }
+}
+
+const Row<EngineSnapshot> kEngineRows[] = {
+    {{"farspan_engine_uptime_seconds", kGauge, "seconds", "", "Time since the engine started"},
+     [](const EngineSnapshot& e, Samples& out) { out.value(e.uptime); }},
+    {{"farspan_engine_valid", kGauge, "", "",
+      "1 while the run can be believed, 0 once its certificate says INVALID"},
+     [](const EngineSnapshot& e, Samples& out) { out.value(e.valid ? 1.0 : 0.0); }},
+    {{"farspan_engine_invalid_reasons", kGauge, "", "", "Reasons for which the run is INVALID"},
+     [](const EngineSnapshot& e, Samples& out) { out.value(uint64_t{e.reasons.size()}); }},
+    {{"farspan_engine_clock_error_ratio", kGauge, "ratio", "",
+      "Rate error of the engine's clock against CLOCK_MONOTONIC_RAW (1e-6 is 1 ppm)"},
+     [](const EngineSnapshot& e, Samples& out) { out.value(e.clock_error_ppm * 1e-6); }},
+};
+
+const Row<DirectionSnapshot> kLinkRows[] = {
+    {{"farspan_link_offered_packets_total", kCounter, "packets", kLink,
+      "Packets that entered the link"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.offered_packets); }},
+    {{"farspan_link_offered_bytes_total", kCounter, "bytes", kLink,
+      "Wire bytes that entered the link (with preamble, FCS and gap)"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.offered_bytes); }},
+    {{"farspan_link_forwarded_packets_total", kCounter, "packets", kLink,
+      "Packets that left the link at its far end"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.forwarded_packets); }},
+    {{"farspan_link_forwarded_bytes_total", kCounter, "bytes", kLink,
+      "Wire bytes that left the link at its far end"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.forwarded_bytes); }},
+    {{"farspan_link_emulated_dropped_packets_total", kCounter, "packets", kLinkCause,
+      "Packets dropped because the emulated link drops them"},
+     [](const DirectionSnapshot& d, Samples& out) { DropsOfKind(d, false, out); }},
+    {{"farspan_link_own_dropped_packets_total", kCounter, "packets", kLinkCause,
+      "Packets dropped by a shortage of the emulator: they make the run INVALID"},
+     [](const DirectionSnapshot& d, Samples& out) { DropsOfKind(d, true, out); }},
+    {{"farspan_link_duplicated_packets_total", kCounter, "packets", kLink,
+      "Packets that the link duplicated"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.duplicated_packets); }},
+    {{"farspan_link_marked_packets_total", kCounter, "packets", kLink,
+      "Packets that the link marked with ECN CE"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.marked_packets); }},
+    {{"farspan_link_corrupted_packets_total", kCounter, "packets", kLink,
+      "Packets whose payload the link corrupted"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.corrupted_packets); }},
+    {{"farspan_link_order_clamped_packets_total", kCounter, "packets", kLink,
+      "Packets held back to keep their order after the path became shorter"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.order_clamps); }},
+    {{"farspan_link_jitter_clamped_packets_total", kCounter, "packets", kLink,
+      "Packets whose ordered jitter was corrected to keep their order"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.jitter_clamps); }},
+    {{"farspan_link_held_packets", kGauge, "packets", kLink, "Packets in queues and fibers now"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.held_packets); }},
+    {{"farspan_link_queue_packets", kGauge, "packets", kLink, "Packets waiting in the bottleneck"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.queue_packets); }},
+    {{"farspan_link_queue_bytes", kGauge, "bytes", kLink, "Wire bytes waiting in the bottleneck"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.queue_bytes); }},
+    {{"farspan_link_delay_seconds", kGauge, "seconds", kLink,
+      "One-way delay asked for, of the first lane's working path"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(d.delay); }},
+    {{"farspan_link_rate_cap_bytes_per_second", kGauge, "bytes per second", kLink,
+      "Bottleneck rate asked for, wire bytes, all lanes; absent where there is no bottleneck"},
+     [](const DirectionSnapshot& d, Samples& out) {
+       if (const auto rate = RateCap(d.spec)) out.value(static_cast<double>(rate->bits_per_s) / 8);
+     }},
+    {{"farspan_link_configured_loss_ratio", kGauge, "ratio", kLink,
+      "Loss asked for in the long run, first lane; absent where it depends on size or on a trace"},
+     [](const DirectionSnapshot& d, Samples& out) {
+       const auto loss = LongRunLoss(d.spec.lanes.front().loss);
+       if (loss) out.value(*loss);
+     }},
+    {{"farspan_link_lanes", kGauge, "", kLink, "Parallel paths of the link"},
+     [](const DirectionSnapshot& d, Samples& out) { out.value(uint64_t{d.spec.lanes.size()}); }},
+};
+
+const Row<PortSnapshot> kPortRows[] = {
+    {{"farspan_port_lateness_seconds", kHistogram, "seconds", kPort,
+      "Time by which packets left the port after they were due: the emulation's error"},
+     [](const PortSnapshot& p, Samples& out) { out.histogram(p.lateness); }},
+    {{"farspan_port_lateness_max_seconds", kGauge, "seconds", kPort,
+      "Greatest lateness of the run"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.lateness.max); }},
+    {{"farspan_port_arrival_uncertainty_seconds", kHistogram, "seconds", kPort,
+      "Time since the port's previous poll: how much earlier than its stamp a packet may have "
+      "come"},
+     [](const PortSnapshot& p, Samples& out) { out.histogram(p.arrival_uncertainty); }},
+    {{"farspan_port_arrival_uncertainty_max_seconds", kGauge, "seconds", kPort,
+      "Greatest arrival uncertainty of the run"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.arrival_uncertainty.max); }},
+    {{"farspan_port_received_packets_total", kCounter, "packets", kPort, "Packets received"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.rx_packets); }},
+    {{"farspan_port_received_bytes_total", kCounter, "bytes", kPort, "Frame bytes received"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.rx_bytes); }},
+    {{"farspan_port_sent_packets_total", kCounter, "packets", kPort, "Packets sent"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.tx_packets); }},
+    {{"farspan_port_sent_bytes_total", kCounter, "bytes", kPort, "Frame bytes sent"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.tx_bytes); }},
+    {{"farspan_port_own_dropped_packets_total", kCounter, "packets", "port,cause",
+      "Packets lost at the port by a shortage of the emulator: they make the run INVALID"},
+     [](const PortSnapshot& p, Samples& out) {
+       for (const auto& [cause, count] : OwnDrops(p)) out.of_cause(cause, count);
+     }},
+    {{"farspan_port_super_frames_total", kCounter, "", kPort,
+      "Frames longer than the wire's, from a host's offloads: they make the run INVALID"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.super_frames); }},
+    {{"farspan_port_malformed_packets_total", kCounter, "packets", kPort,
+      "Packets forwarded although their headers could not be parsed"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.malformed); }},
+    {{"farspan_port_bypassed_packets_total", kCounter, "packets", kPort,
+      "Packets let through beside the link"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.bypassed); }},
+    {{"farspan_port_tx_backlog_packets", kGauge, "packets", kPort,
+      "Packets waiting in the port's transmit ring"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.tx_backlog); }},
+};
+
+prometheus::MetricType TypeOf(MetricKind kind) {
+  switch (kind) {
+    case MetricKind::kCounter:
+      return prometheus::MetricType::Counter;
+    case MetricKind::kGauge:
+      return prometheus::MetricType::Gauge;
+    case MetricKind::kHistogram:
+      return prometheus::MetricType::Histogram;
+  }
+  FARSPAN_CHECK(false);
+}
+
+std::vector<ClientMetric::Label> LabelsOf(const EngineSnapshot&) { return {}; }
+std::vector<ClientMetric::Label> LabelsOf(const DirectionSnapshot& d) {
+  return {{"link", d.link}, {"direction", std::string(ToText(d.direction))}};
+}
+std::vector<ClientMetric::Label> LabelsOf(const PortSnapshot& p) { return {{"port", p.name}}; }
+
+template <typename Source>
+void AddFamilies(std::span<const Row<Source>> rows, std::span<const Source> sources,
+                 std::vector<MetricFamily>& out) {
+  for (const Row<Source>& row : rows) {
+    MetricFamily family;
+    family.name = row.info.name;
+    family.help = row.info.help;
+    family.type = TypeOf(row.info.kind);
+    for (const Source& source : sources) {
+      const std::vector<ClientMetric::Label> labels = LabelsOf(source);
+      Samples samples(family, labels);
+      row.emit(source, samples);
+    }
+    if (!family.metric.empty()) out.push_back(std::move(family));
+  }
+}
+
+}  // namespace
+
+std::string_view ToText(MetricKind kind) {
+  switch (kind) {
+    case MetricKind::kCounter:
+      return "counter";
+    case MetricKind::kGauge:
+      return "gauge";
+    case MetricKind::kHistogram:
+      return "histogram";
+  }
+  FARSPAN_CHECK(false);
+}
+
+const std::vector<MetricInfo>& MetricCatalogue() {
+  static const std::vector<MetricInfo> catalogue = [] {
+    std::vector<MetricInfo> all;
+    for (const auto& row : kEngineRows) all.push_back(row.info);
+    for (const auto& row : kLinkRows) all.push_back(row.info);
+    for (const auto& row : kPortRows) all.push_back(row.info);
+    return all;
+  }();
+  return catalogue;
+}
+
+std::vector<MetricFamily> CollectMetrics(const EngineSnapshot& snapshot) {
+  std::vector<MetricFamily> families;
+  AddFamilies<EngineSnapshot>(kEngineRows, {&snapshot, 1}, families);
+  AddFamilies<DirectionSnapshot>(kLinkRows, snapshot.directions, families);
+  AddFamilies<PortSnapshot>(kPortRows, snapshot.ports, families);
+  return families;
+}
+
+std::string MetricsText(const EngineSnapshot& snapshot) {
+  return prometheus::TextSerializer().Serialize(CollectMetrics(snapshot));
+}
+
+std::string MetricCatalogueJson() {
+  nlohmann::ordered_json metrics = nlohmann::ordered_json::array();
+  for (const MetricInfo& m : MetricCatalogue()) {
+    metrics.push_back({{"name", m.name},
+                       {"type", ToText(m.kind)},
+                       {"unit", m.unit},
+                       {"labels", m.labels},
+                       {"help", m.help}});
+  }
+  nlohmann::ordered_json out{{"schema", "farspan.metrics.v1"}};
+  out["metrics"] = std::move(metrics);
+  return out.dump(2) + "\n";
+}
+
+std::array<OwnDrop, 5> OwnDrops(const PortSnapshot& port) {
+  return {{{"missed", port.own_missed},
+           {"kernel_missed", port.own_kernel_missed},
+           {"no_buffer", port.own_no_buffer},
+           {"egress_full", port.own_egress_full},
+           {"oversize", port.own_oversize}}};
+}
+
+TimeNs Quantile(const HistogramSnapshot& histogram, double q) {
+  if (histogram.counts.empty() || histogram.counts.back() == 0) return {};
+  const double total = static_cast<double>(histogram.counts.back());
+  const auto needed = static_cast<uint64_t>(std::ceil(q * total));
+  for (size_t i = 0; i < histogram.bounds.size(); ++i) {
+    if (histogram.counts[i] >= needed) return std::min(histogram.bounds[i], histogram.max);
+  }
+  return histogram.max;
+}
+
+std::optional<double> LongRunLoss(const link::LossSpec& loss) {
+  switch (loss.kind) {
+    case link::LossKind::kNone:
+      return 0.0;
+    case link::LossKind::kBernoulli:
+      if (loss.keying == link::Keying::kPacket) return loss.probability;
+      return std::nullopt;
+    case link::LossKind::kGilbertElliott: {
+      if (loss.keying != link::Keying::kPacket || loss.ge_p + loss.ge_r <= 0) return std::nullopt;
+      const double bad = loss.ge_p / (loss.ge_p + loss.ge_r);
+      return bad * loss.ge_loss_bad + (1 - bad) * loss.ge_loss_good;
+    }
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<Rate> RateCap(const link::DirectionSpec& spec) {
+  Rate sum;
+  for (const link::LaneSpec& lane : spec.lanes) {
+    if (lane.rate.bits_per_s == 0) return std::nullopt;
+    sum.bits_per_s += lane.rate.bits_per_s;
+  }
+  return sum;
+}
+
+}  // namespace farspan::control

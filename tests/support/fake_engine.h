@@ -1,0 +1,160 @@
+// An EngineControl without an engine: two links, numbers that add up, and a note of what was asked.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "emulator/control/engine_control.h"
+#include "emulator/link/path.h"
+
+namespace farspan::control {
+
+inline HistogramSnapshot FakeHistogram(uint64_t scale) {
+  HistogramSnapshot h;
+  uint64_t total = 0;
+  for (int64_t bound = 64; bound <= 1 << 20; bound *= 2) {
+    h.bounds.push_back({bound});
+    total += bound < 4096 ? scale : scale / 100;
+    h.counts.push_back(total);
+    h.sum_ns += static_cast<double>(bound) * static_cast<double>(scale) / 2;
+  }
+  h.counts.push_back(total);
+  h.max = {900'000};
+  return h;
+}
+
+inline DirectionSnapshot FakeDirection(std::string link, Direction direction, int64_t km) {
+  DirectionSnapshot d;
+  d.link = std::move(link);
+  d.direction = direction;
+  d.from = direction == Direction::kAb ? "chicago" : "newyork";
+  d.to = direction == Direction::kAb ? "newyork" : "chicago";
+  d.egress_port = d.to;
+  d.spec.lanes.front().path.length = {km * 1'000'000};
+  d.spec.lanes.front().rate = {10'000'000'000};
+  d.spec.lanes.front().loss.kind = link::LossKind::kBernoulli;
+  d.spec.lanes.front().loss.probability = 1e-3;
+  d.delay = link::OneWayDelay(d.spec.lanes.front().path);
+  return d;
+}
+
+class FakeEngine : public EngineControl {
+ public:
+  struct Call {
+    std::string link;
+    std::optional<Direction> direction;
+    std::vector<link::Change> changes;
+  };
+
+  FakeEngine() {
+    state_.uptime = {90'000'000'000};
+    state_.clock_error_ppm = -0.25;
+    for (const auto& [name, km] : {std::pair{"chi-nyc", 1328}, {"metro", 80}}) {
+      state_.directions.push_back(FakeDirection(name, Direction::kAb, km));
+      state_.directions.push_back(FakeDirection(name, Direction::kBa, km));
+    }
+    for (const char* name : {"chicago", "newyork"}) {
+      PortSnapshot p;
+      p.name = name;
+      p.lateness = FakeHistogram(100'000);
+      p.arrival_uncertainty = FakeHistogram(200'000);
+      state_.ports.push_back(std::move(p));
+    }
+    advance(1);
+  }
+
+  // Some traffic; conservation holds before and after.
+  void advance(uint64_t seconds) {
+    const std::lock_guard lock(mutex_);
+    state_.uptime += {static_cast<int64_t>(seconds) * 1'000'000'000};
+    for (DirectionSnapshot& d : state_.directions) {
+      link::DirectionCounters& c = d.counters;
+      c.offered_packets += 1'000'000 * seconds;
+      c.offered_bytes += 1'000'000 * 1'058 * seconds;
+      c.duplicated_packets += 10 * seconds;
+      c.dropped_packets[static_cast<size_t>(link::Cause::kLoss)] += 1'000 * seconds;
+      c.dropped_packets[static_cast<size_t>(link::Cause::kTailDrop)] += 200 * seconds;
+      c.marked_packets += 4'000 * seconds;
+      c.held_packets = 6'500;
+      c.queue_packets = 120;
+      c.queue_bytes = 120 * 1'058;
+      c.forwarded_packets =
+          c.offered_packets + c.duplicated_packets - c.dropped_total() - c.held_packets;
+      c.forwarded_bytes = c.forwarded_packets * 1'058;
+    }
+    for (PortSnapshot& p : state_.ports) {
+      p.rx_packets += 2'000'000 * seconds;
+      p.rx_bytes += 2'000'000 * 1'034 * seconds;
+      p.tx_packets += 1'990'000 * seconds;
+      p.tx_bytes += 1'990'000 * 1'034 * seconds;
+    }
+  }
+
+  void edit(const auto& change) {
+    const std::lock_guard lock(mutex_);
+    change(state_);
+  }
+  std::vector<Call> calls() const {
+    const std::lock_guard lock(mutex_);
+    return calls_;
+  }
+  void refuse_with(std::optional<Error> error) {
+    const std::lock_guard lock(mutex_);
+    refusal_ = std::move(error);
+  }
+
+  EngineSnapshot snapshot() const override {
+    const std::lock_guard lock(mutex_);
+    return state_;
+  }
+
+  Result<Applied> change(std::string_view link, std::optional<Direction> direction,
+                         const std::vector<link::Change>& changes) override {
+    const std::lock_guard lock(mutex_);
+    if (refusal_) return tl::unexpected(*refusal_);
+    calls_.push_back({std::string(link), direction, changes});
+    for (DirectionSnapshot& d : state_.directions) {
+      if (d.link != link || (direction && d.direction != *direction)) continue;
+      for (const link::Change& change : changes) apply(d, change);
+    }
+    return Applied{state_.uptime};
+  }
+
+  Result<Applied> start_epoch() override {
+    const std::lock_guard lock(mutex_);
+    if (refusal_) return tl::unexpected(*refusal_);
+    calls_.push_back({"", {}, {link::StartEpoch{}}});
+    return Applied{state_.uptime};
+  }
+
+  std::string certificate() const override {
+    return R"({"schema":"farspan.certificate.v1","valid":true})";
+  }
+
+ private:
+  static void apply(DirectionSnapshot& d, const link::Change& change) {
+    link::LaneSpec& lane = d.spec.lanes.front();
+    if (const auto* path = std::get_if<link::SetPath>(&change)) {
+      lane.path = path->path;
+      d.delay = link::OneWayDelay(lane.path);
+    } else if (const auto* rate = std::get_if<link::SetRate>(&change)) {
+      lane.rate = rate->rate;
+    } else if (const auto* loss = std::get_if<link::SetLoss>(&change)) {
+      lane.loss = loss->loss;
+    } else if (const auto* jitter = std::get_if<link::SetJitter>(&change)) {
+      d.spec.jitter = jitter->jitter;
+    }
+  }
+
+  mutable std::mutex mutex_;
+  EngineSnapshot state_;
+  std::vector<Call> calls_;
+  std::optional<Error> refusal_;
+};
+
+}  // namespace farspan::control
