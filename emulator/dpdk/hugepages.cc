@@ -1,0 +1,115 @@
+#include "emulator/dpdk/hugepages.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/close_range.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstring>
+
+namespace farspan::dpdk {
+namespace {
+
+std::string CountPath(int node) {
+  return node < 0
+             ? "/proc/sys/vm/nr_hugepages"
+             : fmt::format(
+                   "/sys/devices/system/node/node{}/hugepages/hugepages-2048kB/nr_hugepages", node);
+}
+
+// Plain system calls, because the guardian uses them after fork().
+bool ReadCount(const char* path, uint64_t& count) {
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  std::array<char, 32> text{};
+  const ssize_t size = read(file, text.data(), text.size());
+  close(file);
+  return size > 0 && std::from_chars(text.data(), text.data() + size, count).ec == std::errc{};
+}
+
+bool WriteCount(const char* path, uint64_t count) {
+  std::array<char, 32> text{};
+  const char* end = std::to_chars(text.data(), text.data() + text.size(), count).ptr;
+  const int file = open(path, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const ssize_t size = end - text.data();
+  const bool written = write(file, text.data(), static_cast<size_t>(size)) == size;
+  close(file);
+  return written;
+}
+
+void GiveBack(const char* path, uint64_t pages) {
+  uint64_t count = 0;
+  if (ReadCount(path, count)) WriteCount(path, count > pages ? count - pages : 0);
+}
+
+[[noreturn]] void Guard(int pipe, const char* path, uint64_t pages) {
+  setsid();
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) std::signal(signal, SIG_IGN);
+  // Nothing of the engine's may stay open here: a reader of its output would wait for us.
+  dup2(pipe, 0);
+  close_range(1, ~0u, 0);
+  char byte = 0;
+  while (read(0, &byte, 1) < 0 && errno == EINTR) {
+  }
+  GiveBack(path, pages);
+  _exit(0);
+}
+
+tl::unexpected<Error> CannotReserve(uint64_t pages, const std::string& why) {
+  return Fail(ErrorCode::kMachine,
+              fmt::format("cannot reserve {} hugepages of 2 MiB: {}", pages, why), "memory");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HugepageReservation>> HugepageReservation::Take(uint64_t pages, int node) {
+  const std::string path = CountPath(node);
+  uint64_t before = 0;
+  if (!ReadCount(path.c_str(), before)) {
+    return CannotReserve(pages, path + " cannot be read: has this kernel hugepages?");
+  }
+  std::array<int, 2> pipe_ends{};
+  if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return CannotReserve(pages, std::strerror(errno));
+  if (!WriteCount(path.c_str(), before + pages)) {
+    const int error = errno;
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+    return CannotReserve(pages,
+                         fmt::format("writing {}: {}; run as root, or: echo {} | sudo tee {}", path,
+                                     std::strerror(error), before + pages, path));
+  }
+  uint64_t after = 0;
+  ReadCount(path.c_str(), after);
+  const uint64_t gained = after > before ? after - before : 0;
+  const pid_t guardian = gained == pages ? fork() : -1;
+  if (guardian == 0) {
+    close(pipe_ends[1]);
+    Guard(pipe_ends[0], path.c_str(), pages);
+  }
+  close(pipe_ends[0]);
+  if (guardian < 0) {
+    close(pipe_ends[1]);
+    GiveBack(path.c_str(), gained);
+    return CannotReserve(
+        pages,
+        fmt::format("only {} could be had, memory is short or fragmented; try: echo 1 | sudo "
+                    "tee /proc/sys/vm/compact_memory",
+                    gained));
+  }
+  return std::unique_ptr<HugepageReservation>(
+      new HugepageReservation(pages, pipe_ends[1], guardian));
+}
+
+HugepageReservation::~HugepageReservation() {
+  close(pipe_);
+  while (waitpid(guardian_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+}  // namespace farspan::dpdk
