@@ -1,0 +1,47 @@
+"""sudo scripts/lab.sh clean   removes what killed labs left
+   sudo scripts/lab.sh shell   two hosts, an engine, and a shell in host a until you leave it"""
+
+import argparse
+import os
+import subprocess
+import sys
+
+from lab.engine import Engine
+from lab.system import LabError, Unavailable, lab_lacks, signals_end_it
+from lab.topology import Lab, clean
+
+
+def shell(arguments):
+    with Lab(["a", "b"]) as lab, Engine(lab, "--wire", "a,b", *arguments) as engine:
+        a, b = lab.hosts.values()
+        print(f"host a is {a.address}, host b is {b.address} "
+              f"(ip netns exec {b.namespace} …); the engine's HTTP is at {engine.socket}")
+        subprocess.run(a.command(os.environ.get("SHELL", "sh")), check=False)
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/lab.sh", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("clean")
+    commands.add_parser("shell").add_argument(
+        "engine", nargs=argparse.REMAINDER, help="options of the engine, as in --distance '500 km'")
+    args = parser.parse_args()
+    if (reason := lab_lacks()) is not None:
+        print(f"lab: {reason}", file=sys.stderr)
+        return 3
+    try:
+        with signals_end_it():
+            if args.command == "shell":
+                return shell(args.engine)
+            removed = clean()
+            print(f"lab: removed the labs of {removed}" if removed else "lab: nothing to remove")
+            return 0
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 3 if isinstance(error, Unavailable) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Programs that measure: ping, iperf3, tshark, and the lab's own farspan-probe."""
+
+import contextlib
+import json
+import re
+import subprocess
+import time
+
+from lab.engine import binary
+from lab.stats import median
+from lab.system import LabError, run, stop, wait_until
+
+# Wire bytes of a UDP datagram: Ethernet 14, IPv4 20, UDP 8, FCS 4, preamble 8, gap 12.
+UDP_OVERHEAD = 66
+
+
+def wire_bytes(udp_payload):
+    return max(udp_payload + UDP_OVERHEAD, 84)
+
+
+def probe_binary():
+    return binary("farspan-probe", "tests/lab")
+
+
+def ping(source, target, count=100, timeout_s=5):
+    """Round trips by iputils ping in ns, sorted.
+
+    One process per round trip: only ping's summary has microseconds at any delay, its lines are
+    rounded to 0.1 ms from 10 ms on.
+    """
+    loop = f"for i in $(seq {count}); do ping -n -q -c 1 -W {timeout_s} {target.address}; done"
+    out = source.run("sh", "-c", loop, check=False)
+    times = [float(t) * 1e6 for t in re.findall(r"^rtt min/avg/max/mdev = ([\d.]+)/", out, re.M)]
+    if not times:
+        raise LabError(f"ping {target.address}: no answer: {out.strip()[-500:]}")
+    return sorted(times)
+
+
+def ping_median_ns(source, target, **options):
+    return median(ping(source, target, **options))
+
+
+@contextlib.contextmanager
+def listening(host, *command, line="ready", seconds=10):
+    """A server that has said on its standard error that it listens; yields its process."""
+    process = host.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + seconds
+        while line not in (text := process.stderr.readline()):
+            if not text or time.monotonic() > end:
+                raise LabError(f"{command[0]} did not begin: {process.stderr.read()}")
+        yield process
+    finally:
+        stop(process)
+        process.stdout.close()
+        process.stderr.close()
+
+
+def probe(source, target, pps, count, payload, tos=0, batch=1, idle_s=1.0, port=5600,
+          traces=(None, None)):
+    """UDP from source to target: the sender's and the receiver's JSON in one, with loss.
+
+    `idle_s` must exceed the path's delay and any cut. `traces` names CSV files per packet.
+    """
+    limit_s = count / pps + 20
+    receive = [probe_binary(), "receive", "--port", port, "--idle", idle_s, "--count", count,
+               "--seconds", limit_s + 20]
+    send = [probe_binary(), "send", "--to", target.address, "--port", port, "--pps", pps, "--count",
+            count, "--size", payload, "--batch", batch, "--tos", tos, "--seconds", limit_s]
+    send += ["--trace", traces[0]] if traces[0] else []
+    receive += ["--trace", traces[1]] if traces[1] else []
+    with listening(target, *receive) as receiver:
+        sent = json.loads(source.run(*send))
+        got = json.loads(receiver.communicate(timeout=limit_s + 40)[0])
+    result = {**got, "sent": sent["sent"], "offered_pps": sent["packets_per_s"],
+              "payload_bytes": payload}
+    result["lost"] = result["sent"] - result["unique"] - result["corrupted"]
+    result["wire_bits_per_s"] = result["packets_per_s"] * wire_bytes(payload) * 8
+    return result
+
+
+def probe_rtt(source, target, count=200, pps=100, payload=64, port=5601, timeout_s=2.0):
+    """Round trips through the probe's reflector: a second implementation beside ping."""
+    seconds = count / pps + timeout_s
+    with listening(target, probe_binary(), "reflect", "--port", port, "--seconds", seconds + 20):
+        return json.loads(source.run(probe_binary(), "rtt", "--to", target.address, "--port", port,
+                                     "--count", count, "--pps", pps, "--size", payload, "--idle",
+                                     timeout_s))
+
+
+def iperf3(source, target, *options, seconds=5, port=5201):
+    """The client's JSON with the server's inside."""
+    server = target.start("iperf3", "-s", "-1", "-p", port, "--json", stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: target.run("ss", "-Hltn", f"sport = :{port}"), 10, "iperf3's server")
+        out = source.run("iperf3", "-c", target.address, "-p", port, "-t", seconds, "--json",
+                         "--get-server-output", "--connect-timeout", 10_000, *options, check=False)
+    finally:
+        stop(server)
+    result = json.loads(out)
+    if "error" in result:
+        raise LabError(f"iperf3 {' '.join(map(str, options))}: {result['error']}")
+    return result
+
+
+def tcp_goodput(result):
+    """Bits/s of payload at the receiver, and the sender's retransmissions."""
+    end = result["end"]
+    return end["sum_received"]["bits_per_second"], end["sum_sent"].get("retransmits", 0)
+
+
+def udp_goodput(result):
+    """Bits/s of payload at the receiver over the middle of the run: its inner whole seconds."""
+    intervals = [i["sum"] for i in result["server_output_json"]["intervals"]]
+    inner = [i for i in intervals if i["seconds"] > 0.5][1:-1]
+    if not inner:
+        raise LabError("iperf3 ran too short for a middle")
+    return sum(8 * i["bytes"] for i in inner) / sum(i["seconds"] for i in inner)
+
+
+@contextlib.contextmanager
+def capture(host, file, filter_expression, device="eth0"):
+    """tshark writing what `host` sees to a pcapng file, while the block runs."""
+    command = ("tshark", "-q", "-i", device, "-f", filter_expression, "-w", file, "-s", 128)
+    with listening(host, *command, line="Capturing on") as process:
+        time.sleep(1)  # from the announcement until dumpcap really captures
+        yield
+        time.sleep(0.5)
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def tshark_count(file, display_filter):
+    """How many frames of a capture tshark's own dissector finds to match."""
+    return len(run("tshark", "-r", file, "-Y", display_filter).splitlines())
+
+
+def interface_rate(lab, namespace, device, seconds):
+    """What an interface receives, by the kernel's counters: wire bits/s and packets/s."""
+    def reading():
+        before = time.monotonic()
+        counters = lab.interface_counters(namespace, device)
+        return (before + time.monotonic()) / 2, counters
+    start, first = reading()
+    time.sleep(seconds)
+    end, last = reading()
+    packets = last["rx_packets"] - first["rx_packets"]
+    octets = last["rx_bytes"] - first["rx_bytes"] + 24 * packets  # FCS, preamble, gap
+    return {"wire_bits_per_s": 8 * octets / (end - start), "packets_per_s": packets / (end - start)}
