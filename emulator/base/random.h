@@ -25,6 +25,7 @@ enum class RandomPurpose : uint32_t {
   kCorrupt,
   kAqm,
   kFault,
+  kLaneSelection,
   kTest,
 };
 

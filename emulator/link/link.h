@@ -4,14 +4,16 @@
 //   jitter, propagation, cuts) -> release
 //
 // Contract of every stage: offer() takes packets whose `due` is their arrival, in order of arrival;
-// release(now) gives, ordered by (due, sequence), what has left by `now`; next_deadline() is when
-// release() will next have something, O(1). `now` is only a horizon: every decision is taken at the
-// packet's own virtual time, so polling late or in other batches changes nothing, provided that all
-// arrivals up to `now` were offered before release(now).
+// release(now) gives what has left by `now`, ordered by due, ties by sequence (frames that leave
+// one lane in the same nanosecond, in the order they left it); next_deadline() is when release()
+// will next have something, O(1). `now` is only a horizon: every decision is taken at the packet's
+// own virtual time, so polling late or in other batches changes nothing, provided that all arrivals
+// up to `now` were offered before release(now). An event at time t comes before packets at t.
 //
-// offer() takes everything: a full store is an own drop (Cause::kStoreFull). A dropped packet comes
-// back through release() with its verdict, so that only the driver frees. A duplicate shares its
-// original's handle and is released just before it.
+// offer() takes everything: a full store is an own drop (Cause::kStoreFull). (Only when thousands
+// of drops wait for release() does it take a prefix.) A dropped packet comes back through release()
+// with its verdict, so that only the driver frees. A duplicate shares its original's handle and is
+// released before it.
 //
 // Threading: one thread. Nothing is allocated after construction; changes are prepared elsewhere
 // (PreparedChange) and hand back what they replaced.

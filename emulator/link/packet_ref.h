@@ -61,6 +61,13 @@ struct PacketRef {
 };
 static_assert(sizeof(PacketRef) == 32 && std::is_trivially_copyable_v<PacketRef>);
 
+// A copy with another due time, field by field: stores to a field followed by a wide load of the
+// whole would wait for the store buffer on every packet.
+constexpr PacketRef WithDue(const PacketRef& packet, TimeNs due) {
+  return {packet.handle,        due,          packet.wire_bytes, packet.flow, packet.sequence,
+          packet.traffic_class, packet.flags, packet.cause,      packet.rule};
+}
+
 // Order of departure: by time, then by order of arrival (serial number arithmetic, RFC 1982).
 constexpr bool DepartsBefore(const PacketRef& a, const PacketRef& b) {
   if (a.due != b.due) return a.due < b.due;

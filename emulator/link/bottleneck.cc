@@ -1,0 +1,86 @@
+#include "emulator/link/bottleneck.h"
+
+#include <algorithm>
+#include <map>
+
+#include "emulator/base/int128.h"
+
+namespace farspan::link {
+namespace {
+constexpr int64_t kQuantumBytes = 2048;
+}
+
+Bottleneck::Bottleneck(const BottleneckSpec& spec, Rate rate, StreamKey key, uint32_t lane,
+                       Cause limit_cause, BlockPool* pool)
+    : overhead_bytes_(spec.overhead_bytes),
+      mpu_bytes_(std::max<int64_t>(spec.mpu_bytes, 1)),
+      limit_cause_(limit_cause),
+      serializer_(rate) {
+  FARSPAN_CHECK(!spec.classes.empty() && spec.classes.size() <= 256);
+  std::map<uint32_t, std::vector<uint8_t>, std::greater<>> by_priority;
+  for (size_t i = 0; i < spec.classes.size(); ++i) {
+    const ClassSpec& c = spec.classes[i];
+    by_priority[c.priority].push_back(static_cast<uint8_t>(i));
+    const auto stream = static_cast<uint32_t>(lane << 8 | i);
+    classes_.push_back({.fifo = PacketFifo(pool),
+                        .aqm = Aqm(c.aqm, key, stream),
+                        .limit = c.limit,
+                        .quantum = kQuantumBytes * std::max<int64_t>(c.weight, 1)});
+    may_drop_ = may_drop_ || c.aqm.kind != AqmKind::kTailDrop;
+  }
+  for (auto& [priority, members] : by_priority) {
+    for (const uint8_t member : members) classes_[member].group = groups_.size();
+    groups_.push_back({.members = std::move(members)});
+  }
+}
+
+void Bottleneck::start_epoch() {
+  for (Class& c : classes_) c.aqm.start_epoch();
+}
+
+bool Bottleneck::exceeds_limit(const Class& c, uint32_t bytes) const {
+  if (c.limit.bytes != 0 && c.bytes + bytes > c.limit.bytes) return true;
+  if (c.limit.time.ns == 0 || serializer_.unlimited()) return false;
+  const auto waiting_bit_ns = static_cast<Uint128>(c.bytes) * 8'000'000'000u;
+  return waiting_bit_ns > static_cast<Uint128>(c.limit.time.ns) * serializer_.rate().bits_per_s;
+}
+
+PacketRef Bottleneck::dequeue() {
+  Class& c = classes_.size() == 1 ? classes_[0] : pick();
+  const PacketRef packet = c.fifo.pop();
+  c.bytes -= accounted(packet);
+  waiting_bytes_ -= accounted(packet);
+  --groups_[c.group].packets;
+  --waiting_packets_;
+  return packet;
+}
+
+Bottleneck::Class& Bottleneck::pick() {
+  for (Group& group : groups_) {
+    if (group.packets != 0) {
+      return group.members.size() == 1 ? classes_[group.members[0]] : pick_by_deficit(group);
+    }
+  }
+  FARSPAN_CHECK(false);
+}
+
+Bottleneck::Class& Bottleneck::pick_by_deficit(Group& group) {
+  for (;;) {
+    Class& c = classes_[group.members[group.turn]];
+    if (c.fifo.empty()) {
+      c.deficit = 0;
+    } else {
+      if (!group.granted) c.deficit += c.quantum;
+      group.granted = true;
+      const int64_t bytes = accounted(c.fifo.front());
+      if (bytes <= c.deficit) {
+        c.deficit -= bytes;
+        return c;
+      }
+    }
+    group.turn = (group.turn + 1) % group.members.size();
+    group.granted = false;
+  }
+}
+
+}  // namespace farspan::link

@@ -1,0 +1,157 @@
+// Bottleneck: a port with classes of waiting packets in front of a serialiser.
+//
+// Arrivals are classified (PacketRef::traffic_class), held to the class's queue limit (tail drop),
+// served by strict priority and, among equals, deficit round robin (Shreedhar & Varghese,
+// SIGCOMM'95; quantum 2,048 octets x weight), put to AQM as their service begins, and leave when
+// their last bit has. Service at time t comes before an arrival at t. Without a rate nothing waits.
+//
+// The owner drives it: offer() in order of arrival, advance(t) up to a horizon. Both hand packets
+// to a sink: sink.served(packet, start, end) with its time on the wire, sink.dropped(packet) with
+// due = the instant of the drop. Sinks are called in order of time.
+// Single thread; nothing is allocated after construction. PFC is not modelled yet.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "emulator/base/random.h"
+#include "emulator/link/aqm.h"
+#include "emulator/link/packet_fifo.h"
+#include "emulator/link/packet_ref.h"
+#include "emulator/link/serializer.h"
+#include "emulator/link/spec.h"
+
+namespace farspan::link {
+
+class Bottleneck {
+ public:
+  // `lane` keys the AQM's draws; `limit_cause` is what a full queue's drops are called.
+  Bottleneck(const BottleneckSpec& spec, Rate rate, StreamKey key, uint32_t lane, Cause limit_cause,
+             BlockPool* pool);
+
+  template <typename Sink>
+  void offer(const PacketRef& packet, Sink& sink) {
+    advance(packet.due, sink);
+    if (!busy_ && waiting_packets_ == 0) {
+      begin(packet, sink);
+      advance(packet.due, sink);
+    } else {
+      enqueue(packet, sink);
+    }
+  }
+
+  // Serves everything that begins at or before `until`; delivers what has ended by then. The sink
+  // may bring `until` nearer.
+  template <typename Sink>
+  void advance(const TimeNs& until, Sink& sink) {
+    for (;;) {
+      if (busy_) {
+        const TimeNs end = serializer_.busy_until();
+        if (end > until) return;
+        busy_ = false;
+        sink.served(in_service_, service_start_, end);
+      }
+      if (waiting_packets_ == 0) return;
+      begin(dequeue(), sink);
+    }
+  }
+
+  // Removes everything that waits, class by class, in order; what is on the wire stays.
+  template <typename Visitor>
+  void drain(Visitor&& visit) {
+    while (waiting_packets_ != 0) visit(dequeue());
+  }
+
+  void set_rate(Rate rate) { serializer_.set_rate(rate); }
+  Rate rate() const { return serializer_.rate(); }
+  void start_epoch();
+
+  // End of the service under way; kNever when idle.
+  TimeNs service_end() const { return busy_ ? serializer_.busy_until() : kNever; }
+  bool may_drop_at_dequeue() const { return may_drop_; }
+  uint64_t waiting_packets() const { return waiting_packets_; }
+  uint64_t waiting_bytes() const { return waiting_bytes_; }
+  uint64_t held_packets() const { return waiting_packets_ + (busy_ ? 1 : 0); }
+
+ private:
+  struct Class {
+    PacketFifo fifo;
+    Aqm aqm;
+    QueueLimit limit;
+    uint64_t bytes = 0;
+    int64_t quantum = 0;
+    int64_t deficit = 0;
+    size_t group = 0;
+  };
+  // Classes of one priority, in rotation.
+  struct Group {
+    std::vector<uint8_t> members;
+    size_t turn = 0;
+    bool granted = false;  // the member whose turn it is has had its quantum
+    uint64_t packets = 0;
+  };
+
+  template <typename Sink>
+  void begin(const PacketRef& packet, Sink& sink) {
+    const TimeNs start = std::max(packet.due, serializer_.busy_until());
+    Class& c = classes_[packet.traffic_class];
+    const AqmVerdict verdict =
+        c.aqm.decide(start, start - packet.due, c.bytes, (packet.flags & kEcnCapable) != 0);
+    if (verdict == AqmVerdict::kDrop) {
+      drop(packet, start, Cause::kAqm, sink);
+      return;
+    }
+    service_start_ = serializer_.send(packet.due, accounted(packet));
+    in_service_ = packet;
+    if (verdict == AqmVerdict::kMark) in_service_.flags |= kMarked;
+    busy_ = true;
+  }
+
+  template <typename Sink>
+  void enqueue(const PacketRef& packet, Sink& sink) {
+    Class& c = classes_[packet.traffic_class];
+    if (exceeds_limit(c, accounted(packet))) {
+      drop(packet, packet.due, limit_cause_, sink);
+      return;
+    }
+    c.fifo.push(packet);
+    c.bytes += accounted(packet);
+    waiting_bytes_ += accounted(packet);
+    ++groups_[c.group].packets;
+    ++waiting_packets_;
+  }
+
+  template <typename Sink>
+  static void drop(PacketRef packet, TimeNs at, Cause cause, Sink& sink) {
+    packet.flags |= kDropped;
+    packet.cause = cause;
+    packet.due = at;
+    sink.dropped(packet);
+  }
+
+  uint32_t accounted(const PacketRef& packet) const {
+    const int64_t bytes = int64_t{packet.wire_bytes} + overhead_bytes_;
+    return static_cast<uint32_t>(bytes > mpu_bytes_ ? bytes : mpu_bytes_);
+  }
+  bool exceeds_limit(const Class& c, uint32_t bytes) const;
+  PacketRef dequeue();
+  Class& pick();
+  Class& pick_by_deficit(Group& group);
+
+  const int64_t overhead_bytes_;
+  const int64_t mpu_bytes_;
+  const Cause limit_cause_;
+  Serializer serializer_;
+  std::vector<Class> classes_;
+  std::vector<Group> groups_;  // highest priority first
+  bool may_drop_ = false;
+
+  bool busy_ = false;
+  PacketRef in_service_;
+  TimeNs service_start_{};
+  uint64_t waiting_packets_ = 0;
+  uint64_t waiting_bytes_ = 0;
+};
+
+}  // namespace farspan::link

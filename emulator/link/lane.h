@@ -1,0 +1,76 @@
+// Lane: one of a link's parallel paths: its bottleneck, its fiber, and the drops on their way back.
+#pragma once
+
+#include "emulator/link/bottleneck.h"
+#include "emulator/link/fiber.h"
+#include "emulator/link/packet_fifo.h"
+
+namespace farspan::link {
+
+class Lane {
+ public:
+  Lane(const DirectionSpec& spec, uint32_t number, StreamKey key, TimeNs start, uint64_t capacity,
+       BlockPool* pool, DirectionCounters* counters, TriggerSink* triggers)
+      : bottleneck_(spec.bottleneck, spec.lanes[number].rate, key, number, Cause::kTailDrop, pool),
+        fiber_(spec, number, key, start, capacity, pool, counters, triggers),
+        drops_(pool) {}
+
+  Bottleneck& bottleneck() { return bottleneck_; }
+  const Bottleneck& bottleneck() const { return bottleneck_; }
+  Fiber& fiber() { return fiber_; }
+  const Fiber& fiber() const { return fiber_; }
+
+  void offer(const PacketRef& packet) { bottleneck_.offer(packet, *this); }
+  // `until` is read again after every frame: a trigger may bring it nearer.
+  void advance(const TimeNs& until) { bottleneck_.advance(until, *this); }
+  // Gives a packet back at once, with its verdict set.
+  void reject(const PacketRef& packet) { drops_.push(packet); }
+  uint64_t waiting_drops() const { return drops_.size(); }
+
+  // The bottleneck's sink.
+  void served(const PacketRef& packet, TimeNs start, TimeNs end) {
+    fiber_.enter(packet, start, end);
+  }
+  void dropped(const PacketRef& packet) { drops_.push(packet); }
+
+  // The earliest packet that leaves by `now`, drops included; then take() removes it.
+  bool head(TimeNs now, TimeNs& due, uint32_t& sequence) {
+    bool found = fiber_.head(now, due, sequence);
+    head_is_drop_ = false;
+    if (!drops_.empty() && drops_.front().due <= now) {
+      const PacketRef& drop = drops_.front();
+      if (!found || drop.due < due ||
+          (drop.due == due && static_cast<int32_t>(drop.sequence - sequence) < 0)) {
+        found = head_is_drop_ = true;
+        due = drop.due;
+        sequence = drop.sequence;
+      }
+    }
+    return found;
+  }
+  void take(PacketRef& out) {
+    if (head_is_drop_) {
+      out = drops_.pop();
+    } else {
+      fiber_.take(out);
+    }
+  }
+
+  TimeNs next_deadline() const {
+    TimeNs earliest = drops_.empty() ? kNever : drops_.front().due;
+    earliest = std::min(earliest, fiber_.next_deadline());
+    const TimeNs end = bottleneck_.service_end();
+    if (end == kNever) return earliest;
+    // What is on the wire may be dropped from the queue behind it as it ends, or leave after it.
+    const bool drop_possible = bottleneck_.may_drop_at_dequeue();
+    return std::min(earliest, drop_possible ? end : end + fiber_.shortest_stay());
+  }
+
+ private:
+  Bottleneck bottleneck_;
+  Fiber fiber_;
+  PacketFifo drops_;
+  bool head_is_drop_ = false;
+};
+
+}  // namespace farspan::link

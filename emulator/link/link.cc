@@ -1,0 +1,187 @@
+#include "emulator/link/link.h"
+
+#include <algorithm>
+
+#include "emulator/link/link_impl.h"
+
+namespace farspan::link {
+namespace {
+
+// Drops that wait for release() beyond the capacity; past them offer() takes no more.
+constexpr uint64_t kSpareDrops = 4096;
+
+uint64_t FifoCount(const DirectionSpec& spec) {
+  return spec.lanes.size() * (spec.bottleneck.classes.size() + Fiber::kMaxChanges + 1);
+}
+
+bool HasTriggers(const DirectionSpec& spec) {
+  return std::any_of(spec.faults.begin(), spec.faults.end(),
+                     [](const FaultSpec& f) { return f.kind == FaultKind::kTrigger; });
+}
+
+}  // namespace
+
+uint64_t MostPackets(const DirectionSpec& spec, const LinkCapacity& capacity) {
+  const bool duplicates =
+      spec.duplicate > 0 || std::any_of(spec.faults.begin(), spec.faults.end(), [](const auto& f) {
+        return f.kind == FaultKind::kDuplicate;
+      });
+  return capacity.packets * (duplicates ? 2 : 1) + kSpareDrops;
+}
+
+Link::Impl::Impl(const DirectionSpec& direction, const LinkIdentity& link_identity,
+                 const LinkCapacity& link_capacity, TimeNs start_time)
+    : spec(direction),
+      identity(link_identity),
+      capacity(link_capacity),
+      key(MakeStreamKey(identity.seed, identity.link, identity.direction)),
+      start(start_time),
+      has_triggers(HasTriggers(direction)),
+      pool(MostPackets(direction, capacity), FifoCount(direction)),
+      selector(direction.lanes, direction.rehash) {
+  lanes.reserve(spec.lanes.size());
+  for (uint32_t i = 0; i < spec.lanes.size(); ++i) {
+    lanes.emplace_back(spec, i, key, start, MostPackets(spec, capacity), &pool, &counters, this);
+  }
+  trigger_fired.assign(spec.timeline.size(), false);
+  events.reserve((3 * spec.timeline.size() + 4 * Fiber::kMaxChanges) * lanes.size());
+  timeline.reserve(spec.timeline.size());
+  for (uint32_t i = 0; i < spec.timeline.size(); ++i) {
+    const TimelineEvent& event = spec.timeline[i];
+    timeline.push_back(build_change(event.change));
+    if (!event.triggered) schedule({.at = start + event.at, .index = i});
+  }
+}
+
+// --- Data path -------------------------------------------------------------------------------
+
+size_t Link::Impl::offer(std::span<const PacketRef> packets) {
+  size_t taken = 0;
+  while (taken < packets.size() && offer_one(packets[taken])) ++taken;
+  publish_gauges();
+  return taken;
+}
+
+bool Link::Impl::offer_one(const PacketRef& packet) {
+  if (next_event <= packet.due || has_triggers) run_to(packet.due);
+  if (held() >= capacity.packets + kSpareDrops) return false;
+  ++counters.offered_packets;
+  counters.offered_bytes += packet.wire_bytes;
+  if (held() > capacity.packets) {
+    reject(0, packet, Cause::kStoreFull);
+    return true;
+  }
+  const int lane = lanes.size() == 1 ? 0 : selector.select(packet.flow);
+  if (lane == LaneSelector::kNoLane) {
+    reject(0, packet, Cause::kNoPath);
+    return true;
+  }
+  lanes[static_cast<size_t>(lane)].offer(packet);
+  return true;
+}
+
+void Link::Impl::reject(size_t lane, PacketRef packet, Cause cause) {
+  lanes[lane].advance(packet.due);
+  packet.flags |= kDropped;
+  packet.cause = cause;
+  lanes[lane].reject(packet);
+}
+
+void Link::Impl::count_release(PacketRef& packet) {
+  if ((packet.flags & ~kEcnCapable) == 0) {
+    ++counters.forwarded_packets;
+    counters.forwarded_bytes += packet.wire_bytes;
+    return;
+  }
+  if ((packet.flags & kDropped) != 0) {
+    ++counters.dropped_packets[static_cast<size_t>(packet.cause)];
+    return;
+  }
+  ++counters.forwarded_packets;
+  counters.forwarded_bytes += packet.wire_bytes;
+  if ((packet.flags & kMarked) != 0) ++counters.marked_packets;
+  if ((packet.flags & kCorrupted) != 0) ++counters.corrupted_packets;
+}
+
+size_t Link::Impl::release(TimeNs now, std::span<PacketRef> out) {
+  run_to(now);
+  size_t released = 0;
+  if (lanes.size() == 1) {
+    Lane& lane = lanes[0];
+    TimeNs due;
+    uint32_t sequence = 0;
+    while (released < out.size() && lane.head(now, due, sequence)) {
+      lane.take(out[released++]);
+    }
+  } else {
+    released = release_merged(now, out);
+  }
+  for (PacketRef& packet : out.first(released)) count_release(packet);
+  released_packets += released;
+  publish_gauges();
+  return released;
+}
+
+size_t Link::Impl::release_merged(TimeNs now, std::span<PacketRef> out) {
+  size_t released = 0;
+  for (; released < out.size(); ++released) {
+    Lane* first = nullptr;
+    TimeNs first_due;
+    uint32_t first_sequence = 0;
+    for (Lane& lane : lanes) {
+      TimeNs due;
+      uint32_t sequence = 0;
+      if (!lane.head(now, due, sequence)) continue;
+      if (first == nullptr || due < first_due ||
+          (due == first_due && static_cast<int32_t>(sequence - first_sequence) < 0)) {
+        first = &lane;
+        first_due = due;
+        first_sequence = sequence;
+      }
+    }
+    if (first == nullptr) break;
+    first->take(out[released]);
+  }
+  return released;
+}
+
+void Link::Impl::publish_gauges() {
+  counters.held_packets = held();
+  counters.queue_packets = 0;
+  counters.queue_bytes = 0;
+  for (const Lane& lane : lanes) {
+    counters.queue_packets += lane.bottleneck().waiting_packets();
+    counters.queue_bytes += lane.bottleneck().waiting_bytes();
+  }
+}
+
+// --- Link ------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<Link>> Link::Create(const DirectionSpec& spec, const LinkIdentity& identity,
+                                           const LinkCapacity& capacity, TimeNs start) {
+  if (auto valid = ValidateDirection(spec); !valid) return tl::unexpected(valid.error());
+  return std::unique_ptr<Link>(new Link(std::make_unique<Impl>(spec, identity, capacity, start)));
+}
+
+uint64_t Link::MemoryBytes(const DirectionSpec& spec, const LinkCapacity& capacity) {
+  const bool calendar = Fiber::NeedsCalendar(spec.jitter, spec.faults);
+  return BlockPool::MemoryBytes(MostPackets(spec, capacity), FifoCount(spec)) +
+         (calendar ? spec.lanes.size() * CalendarQueue::MemoryBytes(MostPackets(spec, capacity))
+                   : 0);
+}
+
+Link::Link(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Link::~Link() = default;
+
+size_t Link::offer(TimeNs, std::span<const PacketRef> packets) { return impl_->offer(packets); }
+size_t Link::release(TimeNs now, std::span<PacketRef> out) { return impl_->release(now, out); }
+
+TimeNs Link::next_deadline() const {
+  TimeNs earliest = kNever;
+  for (const Lane& lane : impl_->lanes) earliest = std::min(earliest, lane.next_deadline());
+  return earliest;
+}
+
+const DirectionCounters& Link::counters() const { return impl_->counters; }
+
+}  // namespace farspan::link

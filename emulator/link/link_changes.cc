@@ -1,0 +1,191 @@
+// What happens to a link at an instant: its timeline, triggers and live changes.
+#include <algorithm>
+
+#include "emulator/link/link_impl.h"
+
+namespace farspan::link {
+namespace {
+
+int LaneOf(const Change& change) {
+  return std::visit(
+      [](const auto& c) {
+        if constexpr (requires { c.lane; }) return c.lane;
+        return kAllLanes;
+      },
+      change);
+}
+
+}  // namespace
+
+// --- The order of things ---------------------------------------------------------------------
+
+void Link::Impl::schedule(const Event& event) {
+  FARSPAN_CHECK(events.size() < events.capacity());
+  events.push_back(event);
+  events.back().order = events_scheduled++;
+  std::push_heap(events.begin(), events.end(), Later{});
+  next_event = events.front().at;
+}
+
+void Link::Impl::run_to(TimeNs now) {
+  for (;;) {
+    // An event comes before the packets of its own instant.
+    const TimeNs until = next_event <= now ? next_event - TimeNs{1} : now;
+    advance_lanes(until);
+    if (next_event > now) return;
+    if (next_event <= until) continue;  // a trigger on the way put one in front
+    std::pop_heap(events.begin(), events.end(), Later{});
+    const Event event = events.back();
+    events.pop_back();
+    next_event = events.empty() ? kNever : events.front().at;
+    happen(event);
+  }
+}
+
+void Link::Impl::advance_lanes(TimeNs until) {
+  horizon = until;
+  if (!has_triggers || lanes.size() == 1) {
+    for (Lane& lane : lanes) lane.advance(horizon);
+    return;
+  }
+  // Frame by frame over all lanes, so that a trigger in one stops the others at its instant.
+  for (;;) {
+    Lane* first = &*std::min_element(lanes.begin(), lanes.end(), [](const Lane& a, const Lane& b) {
+      return a.bottleneck().service_end() < b.bottleneck().service_end();
+    });
+    const TimeNs end = first->bottleneck().service_end();
+    if (end > horizon) return;
+    first->advance(end);
+  }
+}
+
+// A trigger fires its event once in the life of a link.
+void Link::Impl::triggered(uint32_t event, TimeNs at) {
+  if (trigger_fired[event]) return;
+  trigger_fired[event] = true;
+  const TimeNs happens = at + spec.timeline[event].at;
+  schedule({.at = happens, .index = event});
+  horizon = std::min(horizon, happens - TimeNs{1});
+}
+
+void Link::Impl::happen(const Event& event) {
+  if (event.kind == EventKind::kTimeline) {
+    apply(event.at, timeline[event.index]);
+  } else {
+    look_at_lane(event.at, event.index);
+  }
+}
+
+// --- Changes ---------------------------------------------------------------------------------
+
+void Link::Impl::apply(TimeNs now, PreparedChange& prepared) {
+  if (std::holds_alternative<StartEpoch>(prepared.change)) {
+    start_epoch(now);
+    return;
+  }
+  const int named = LaneOf(prepared.change);
+  for (uint32_t lane = 0; lane < lanes.size(); ++lane) {
+    if (named == kAllLanes || named == static_cast<int>(lane)) change_lane(now, prepared, lane);
+  }
+  publish_room();
+}
+
+// Whether another live change is sure to fit: prepare() asks from its own thread.
+void Link::Impl::publish_room() {
+  uint32_t in_flight = 0;
+  for (const Lane& lane : lanes) {
+    in_flight = std::max(in_flight, lane.fiber().changes_in_flight());
+  }
+  const bool events_fit = events.capacity() - events.size() > 8 * lanes.size();
+  has_room.store(in_flight < Fiber::kMaxChanges - 16 && events_fit, std::memory_order_relaxed);
+}
+
+void Link::Impl::change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane) {
+  Fiber& fiber = lanes[lane].fiber();
+  const Change& change = prepared.change;
+  if (const auto* cut = std::get_if<Cut>(&change)) {
+    fiber.cut(now, cut->position, cut->duration);
+    if (lanes.size() == 1) return;
+    schedule({.at = now + spec.detection, .kind = EventKind::kLookAtLane, .index = lane});
+    if (cut->duration == kNever) return;
+    schedule({.at = now + cut->duration, .kind = EventKind::kLookAtLane, .index = lane});
+  } else if (std::holds_alternative<Restore>(change)) {
+    fiber.restore(now);
+    look_at_lane(now, lane);
+  } else if (const auto* path = std::get_if<SetPath>(&change)) {
+    fiber.set_path(now, path->path);
+  } else if (const auto* protect = std::get_if<ProtectionSwitch>(&change)) {
+    fiber.switch_path(now, *protect);
+  } else if (const auto* rate = std::get_if<SetRate>(&change)) {
+    lanes[lane].bottleneck().set_rate(rate->rate);
+  } else if (std::holds_alternative<SetLoss>(change)) {
+    fiber.swap_loss(prepared.loss[lane]);
+  } else if (std::holds_alternative<SetJitter>(change)) {
+    fiber.swap_jitter(prepared.jitter[lane], prepared.jitter_specs[lane], prepared.calendars[lane]);
+  }
+}
+
+// A lane that is cut long enough to be noticed hands its flows over; one that works takes them.
+void Link::Impl::look_at_lane(TimeNs now, uint32_t lane) {
+  if (lanes.size() == 1) return;
+  const bool up = !lanes[lane].fiber().is_cut(now - spec.detection, now);
+  if (!selector.set_up(lane, up) || up) return;
+  lanes[lane].bottleneck().drain([&](PacketRef packet) {
+    packet.due = now;
+    const int other = selector.select(packet.flow);
+    if (other == LaneSelector::kNoLane) {
+      reject(lane, packet, Cause::kNoPath);
+    } else {
+      lanes[static_cast<size_t>(other)].offer(packet);
+    }
+  });
+}
+
+void Link::Impl::start_epoch(TimeNs now) {
+  for (Lane& lane : lanes) {
+    lane.bottleneck().start_epoch();
+    lane.fiber().start_epoch(now);
+  }
+}
+
+PreparedChange Link::Impl::build_change(const Change& change) const {
+  PreparedChange prepared;
+  prepared.change = change;
+  for (uint32_t lane = 0; lane < spec.lanes.size(); ++lane) {
+    if (const auto* c = std::get_if<SetLoss>(&change)) {
+      prepared.loss.emplace_back(c->loss, key, lane, spec.lanes[lane].rate);
+    } else if (const auto* j = std::get_if<SetJitter>(&change)) {
+      prepared.jitter.push_back(Fiber::MakeJitter(j->jitter, key, lane));
+      prepared.jitter_specs.push_back(j->jitter);
+      prepared.calendars.push_back(
+          Fiber::NeedsCalendar(j->jitter, {})
+              ? Fiber::MakeCalendar(spec, j->jitter, MostPackets(spec, capacity), start)
+              : nullptr);
+    }
+  }
+  return prepared;
+}
+
+// --- The public side -------------------------------------------------------------------------
+
+void PreparedChangeDeleter::operator()(PreparedChange* change) const { delete change; }
+
+Result<PreparedChangePtr> Link::prepare(const Change& change) const {
+  if (auto valid = ValidateChange(change, impl_->spec); !valid) {
+    return tl::unexpected(valid.error());
+  }
+  if (!impl_->has_room.load(std::memory_order_relaxed)) {
+    return Fail(ErrorCode::kConflict,
+                "too many cuts and path changes still matter to packets in flight; try again when "
+                "those have arrived");
+  }
+  return PreparedChangePtr(new PreparedChange(impl_->build_change(change)));
+}
+
+void Link::apply(TimeNs now, PreparedChange& change) {
+  impl_->run_to(now - TimeNs{1});
+  impl_->apply(now, change);
+  impl_->publish_gauges();
+}
+
+}  // namespace farspan::link

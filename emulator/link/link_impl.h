@@ -1,0 +1,95 @@
+// Link's insides, shared by link.cc (the data path) and link_changes.cc (the timeline and changes).
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "emulator/link/lane.h"
+#include "emulator/link/lane_selector.h"
+#include "emulator/link/link.h"
+
+namespace farspan::link {
+
+struct PreparedChange {
+  Change change;
+  std::vector<LossModel> loss;      // SetLoss: for each lane
+  std::vector<JitterModel> jitter;  // SetJitter: for each lane
+  std::vector<JitterSpec> jitter_specs;
+  std::vector<std::unique_ptr<CalendarQueue>> calendars;
+};
+
+struct Link::Impl final : TriggerSink {
+  Impl(const DirectionSpec& spec, const LinkIdentity& identity, const LinkCapacity& capacity,
+       TimeNs start);
+
+  // Something that happens at an instant: a change from the timeline, or a lane to look at, whose
+  // flows may have to move.
+  enum class EventKind : uint8_t { kTimeline, kLookAtLane };
+  struct Event {
+    TimeNs at;
+    uint64_t order = 0;  // of scheduling, breaks ties
+    EventKind kind = EventKind::kTimeline;
+    uint32_t index = 0;  // into the timeline, or the lane
+  };
+
+  struct Later {
+    bool operator()(const Event& a, const Event& b) const {
+      return a.at != b.at ? a.at > b.at : a.order > b.order;
+    }
+  };
+
+  // --- link.cc
+  size_t offer(std::span<const PacketRef> packets);
+  bool offer_one(const PacketRef& packet);
+  size_t release(TimeNs now, std::span<PacketRef> out);
+  size_t release_merged(TimeNs now, std::span<PacketRef> out);
+  void count_release(PacketRef& packet);
+  void reject(size_t lane, PacketRef packet, Cause cause);
+  void publish_gauges();
+  uint64_t held() const {
+    return counters.offered_packets + counters.duplicated_packets - released_packets;
+  }
+
+  // --- link_changes.cc
+  // Brings everything to the instant `now`, events in their places.
+  void run_to(TimeNs now);
+  void advance_lanes(TimeNs until);
+  void schedule(const Event& event);
+  void triggered(uint32_t event, TimeNs at) override;
+  void happen(const Event& event);
+  void apply(TimeNs now, PreparedChange& prepared);
+  void change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane);
+  void publish_room();
+  void look_at_lane(TimeNs now, uint32_t lane);
+  void start_epoch(TimeNs now);
+  PreparedChange build_change(const Change& change) const;
+
+  const DirectionSpec spec;
+  const LinkIdentity identity;
+  const LinkCapacity capacity;
+  const StreamKey key;
+  const TimeNs start;
+  const bool has_triggers;
+
+  BlockPool pool;
+  DirectionCounters counters;
+  uint64_t released_packets = 0;
+  std::vector<Lane> lanes;
+  LaneSelector selector;
+
+  std::vector<PreparedChange> timeline;  // as in spec.timeline
+  std::vector<bool> trigger_fired;
+  std::vector<Event> events;  // heap, earliest first
+  uint64_t events_scheduled = 0;
+  TimeNs next_event = kNever;
+  TimeNs horizon{};  // what advance_lanes is working towards
+  std::atomic<bool> has_room{true};
+};
+
+// With duplicates, as many copies as originals may be under way.
+uint64_t MostPackets(const DirectionSpec& spec, const LinkCapacity& capacity);
+
+Result<void> ValidateDirection(const DirectionSpec& spec);
+Result<void> ValidateChange(const Change& change, const DirectionSpec& spec);
+
+}  // namespace farspan::link

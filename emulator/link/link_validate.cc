@@ -1,0 +1,126 @@
+// What a link refuses to be built from or changed to.
+#include <algorithm>
+#include <string>
+
+#include "emulator/link/link_impl.h"
+#include "emulator/link/path.h"
+
+namespace farspan::link {
+namespace {
+
+// Kept free of timeline changes for live ones.
+constexpr uint32_t kLiveChanges = 32;
+
+Result<void> ValidatePosition(Length position, const DirectionSpec& spec, int named) {
+  for (size_t i = 0; i < spec.lanes.size(); ++i) {
+    if (named != kAllLanes && named != static_cast<int>(i)) continue;
+    if (position.mm >= 0 && position.mm <= spec.lanes[i].path.length.mm) continue;
+    return Fail(ErrorCode::kInvalid, "a cut at " + ToText(position) +
+                                         " is not on the path, which has " +
+                                         ToText(spec.lanes[i].path.length) + " of glass");
+  }
+  return {};
+}
+
+struct ChangeRules {
+  const DirectionSpec& spec;
+
+  Result<void> lane(int lane) const {
+    if (lane >= kAllLanes && lane < static_cast<int>(spec.lanes.size())) return {};
+    return Fail(ErrorCode::kInvalid, "there is no lane " + std::to_string(lane) +
+                                         ": the link has lanes 0 to " +
+                                         std::to_string(spec.lanes.size() - 1));
+  }
+  Result<void> operator()(const Cut& c) const {
+    if (auto valid = lane(c.lane); !valid) return valid;
+    if (c.duration.ns <= 0) return Fail(ErrorCode::kInvalid, "a cut lasts longer than 0");
+    return ValidatePosition(c.position, spec, c.lane);
+  }
+  Result<void> operator()(const Restore& c) const { return lane(c.lane); }
+  Result<void> operator()(const SetPath& c) const { return lane(c.lane); }
+  Result<void> operator()(const ProtectionSwitch& c) const {
+    if (auto valid = lane(c.lane); !valid) return valid;
+    return ValidatePosition(c.position, spec, c.lane);
+  }
+  Result<void> operator()(const SetRate& c) const { return lane(c.lane); }
+  Result<void> operator()(const SetLoss& c) const {
+    if (auto valid = lane(c.lane); !valid) return valid;
+    for (const LaneSpec& l : spec.lanes) {
+      if (auto valid = Validate(c.loss, l.rate); !valid) return valid;
+    }
+    return {};
+  }
+  Result<void> operator()(const SetJitter& c) const { return Validate(c.jitter); }
+  Result<void> operator()(const StartEpoch&) const { return {}; }
+};
+
+Result<void> ValidateDensity(const DirectionSpec& spec) {
+  TimeNs longest{};
+  for (const LaneSpec& lane : spec.lanes) longest = std::max(longest, OneWayDelay(lane.path));
+  for (const TimelineEvent& event : spec.timeline) {
+    if (const auto* c = std::get_if<SetPath>(&event.change)) {
+      longest = std::max(longest, OneWayDelay(c->path));
+    } else if (const auto* p = std::get_if<ProtectionSwitch>(&event.change)) {
+      longest = std::max(longest, OneWayDelay(p->path));
+    }
+  }
+  std::vector<std::pair<TimeNs, int>> edges;
+  const auto add = [&](TimeNs from, TimeNs lasts, int count) {
+    edges.emplace_back(from, count);
+    edges.emplace_back(from + lasts + longest, -count);
+  };
+  for (const TimelineEvent& event : spec.timeline) {
+    if (const auto* c = std::get_if<Cut>(&event.change)) {
+      add(event.at, c->duration, 1);
+    } else if (std::holds_alternative<SetPath>(event.change)) {
+      add(event.at, {}, 1);
+    } else if (const auto* p = std::get_if<ProtectionSwitch>(&event.change)) {
+      add(event.at, p->outage, 2);
+    }
+  }
+  std::sort(edges.begin(), edges.end());
+  int at_once = 0;
+  for (const auto& [at, change] : edges) {
+    at_once += change;
+    if (at_once > static_cast<int>(Fiber::kMaxChanges - kLiveChanges)) {
+      return Fail(ErrorCode::kInvalid,
+                  "the timeline has more than " +
+                      std::to_string(Fiber::kMaxChanges - kLiveChanges) +
+                      " cuts and path changes that matter at once around " + ToText(at) +
+                      ": space them out over the link's delay of " + ToText(longest));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> ValidateChange(const Change& change, const DirectionSpec& spec) {
+  return std::visit(ChangeRules{spec}, change);
+}
+
+Result<void> ValidateDirection(const DirectionSpec& spec) {
+  if (spec.lanes.empty() || spec.lanes.size() > 256) {
+    return Fail(ErrorCode::kInvalid, "a link has 1 to 256 lanes");
+  }
+  if (spec.bottleneck.classes.empty() || spec.bottleneck.classes.size() > 64) {
+    return Fail(ErrorCode::kInvalid, "a bottleneck has 1 to 64 classes");
+  }
+  if (spec.faults.size() > 255) return Fail(ErrorCode::kInvalid, "a link has at most 255 rules");
+  for (const LaneSpec& lane : spec.lanes) {
+    if (auto valid = Validate(lane.loss, lane.rate); !valid) return valid;
+  }
+  if (auto valid = Validate(spec.jitter); !valid) return valid;
+  for (const FaultSpec& fault : spec.faults) {
+    if (fault.kind != FaultKind::kTrigger) continue;
+    if (fault.event >= spec.timeline.size() || !spec.timeline[fault.event].triggered) {
+      return Fail(ErrorCode::kInvalid, "a rule triggers an event that does not wait for one");
+    }
+  }
+  for (const TimelineEvent& event : spec.timeline) {
+    if (auto valid = ValidateChange(event.change, spec); !valid) return valid;
+  }
+  return ValidateDensity(spec);
+}
+
+}  // namespace farspan::link
