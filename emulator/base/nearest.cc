@@ -55,6 +55,7 @@ std::vector<std::string_view> NearestWords(std::string_view word,
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   if (near.size() > count) near.resize(count);
   std::vector<std::string_view> words;
+  words.reserve(near.size());
   for (const auto& [distance, candidate] : near) words.push_back(candidate);
   return words;
 }
