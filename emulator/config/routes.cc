@@ -158,6 +158,11 @@ Route RouteBetween(const Metro& from, const Metro& to) {
   if (segment->quantity == SegmentQuantity::kRttMs) {
     route.label = RouteLabel::kMeasured;
     route.terms = {{"half of the measured round trip", route.one_way}};
+    if (segment->p95 > 0) {
+      route.note += (route.note.empty() ? "" : "; ") +
+                    std::string("95 % of its round trips within ") +
+                    ToText(TimeNs{std::llround(segment->p95 * 1e6)});
+    }
   }
   return route;
 }
