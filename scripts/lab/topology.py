@@ -87,6 +87,8 @@ class Lab:
         ignore_signals()
         remove(json.loads(self.record.read_text()))
         self.record.unlink()
+        with contextlib.suppress(OSError):
+            STATE.rmdir()  # unless another lab is in it
         for number, handler in handlers:
             signal.signal(number, handler)
 

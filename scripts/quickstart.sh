@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# A long-haul fiber link between two hosts on this machine, measured; see --help.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+
+for arg in "$@"; do
+  if [[ $arg == -h || $arg == --help ]]; then exec /usr/bin/env python3 -m lab.quickstart --help; fi
+done
+
+if [[ $EUID -eq 0 ]]; then
+  install_packages core engine lab
+else
+  say "not root: the link will run in virtual time, without network namespaces"
+  install_packages core engine
+fi
+build release farspan-emulator farspan-probe
+cd "$root"
+exec /usr/bin/env python3 -m lab.quickstart "$@"
