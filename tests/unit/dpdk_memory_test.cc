@@ -8,6 +8,7 @@
 #include <string>
 
 #include "emulator/dpdk/eal.h"
+#include "emulator/dpdk/kernel_ring.h"
 #include "emulator/dpdk/memory_plan.h"
 
 namespace farspan::dpdk {
@@ -110,6 +111,26 @@ TEST(MemoryChoice, CountsHugepagesOfTheNodeOnly) {
   machine.available_bytes = 100 * kGiB;
   EXPECT_TRUE(ChooseMemory(TenGigabit(), machine, MemoryKind::kHugepages, 0).has_value());
   EXPECT_FALSE(ChooseMemory(TenGigabit(), machine, MemoryKind::kHugepages, 1).has_value());
+}
+
+TEST(KernelRing, SlotsHoldTheFrameAndFillPages) {
+  for (uint32_t mtu = 68; mtu <= kMtuMax; ++mtu) {
+    const KernelRing ring = PlanKernelRing(mtu, 1'000);
+    ASSERT_GE(ring.frame_bytes, 66 + 18 + mtu);
+    ASSERT_LE(ring.frame_bytes, (84 + mtu) * 5 / 4 + 1'100);
+    ASSERT_EQ(ring.block_bytes % ring.frame_bytes, 0u);
+    ASSERT_EQ(ring.block_bytes % 4'096, 0u);
+    ASSERT_EQ(ring.frames % (ring.block_bytes / ring.frame_bytes), 0u);
+  }
+}
+
+TEST(KernelRing, HoldsTwentyMillisecondsOrSixtyFourMebibytes) {
+  EXPECT_GE(PlanKernelRing(1'500, 1'000'000).frames, 20'000u);
+  EXPECT_LT(PlanKernelRing(1'500, 1'000'000).frames, 20'100u);
+  EXPECT_GE(PlanKernelRing(1'500, 10).frames, 1'024u);
+  EXPECT_LE(PlanKernelRing(1'500, 100'000'000).bytes(), 65 * kMiB);
+  // The default mbuf suffices for the default MTU.
+  EXPECT_EQ(PlanKernelRing(1'500, 10).frame_bytes, 2'048u);
 }
 
 class FakeRoot : public testing::Test {

@@ -1,0 +1,158 @@
+// A port of the engine: a DPDK device with one receive and one transmit queue, and its books.
+//
+// Kinds as in config::PortSpec. For kernel interfaces the books are kept twice: af_packet loses
+// silently (512 of 3,000 unpolled frames arrived with every DPDK counter at 0; an oversize frame is
+// freed and called sent), so the interface's own counters are compared with what DPDK says, and
+// oversize frames are taken out and counted before the driver sees them.
+//
+// Threads: rx() belongs to one thread, tx() to one (maybe another); start_counting() before they
+// begin; reading() and link_up() from any control thread at any time.
+// Ownership: a Port owns its DPDK device and the preparation of its kernel interface; the pool must
+// outlive it. The Eal must outlive both.
+// Not modelled: several queues. Untried on hardware: receive timestamps.
+#pragma once
+
+#include <rte_config.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "emulator/base/result.h"
+#include "emulator/config/schema.h"
+#include "emulator/dpdk/clock.h"
+#include "emulator/dpdk/kernel_interface.h"
+
+namespace farspan::dpdk {
+
+struct PortOptions {
+  rte_mempool* pool = nullptr;
+  uint32_t mtu = 1500;             // the largest IP packet that must pass
+  uint64_t packets_per_s = 0;      // planned; sizes kernel rings
+  uint16_t rx_descriptors = 1024;  // hardware only
+  uint16_t tx_descriptors = 256;   // short: what waits there has left the engine but not the port
+  const EngineClock* stamp_clock = nullptr;  // set: use the port's receive timestamps if it has any
+};
+
+// Everything since start_counting().
+struct PortReading {
+  uint64_t rx_packets = 0;  // delivered to rx()
+  uint64_t rx_bytes = 0;
+  uint64_t tx_packets = 0;  // that the driver says it sent
+  uint64_t tx_bytes = 0;
+  uint64_t rx_errors = 0;
+  uint64_t tx_errors = 0;
+  uint64_t own_no_buffer = 0;  // arrived, and no mbuf was free
+  uint64_t own_oversize = 0;   // given to tx(), longer than the port can send
+
+  // Arrived at the port, never delivered. Of a kernel interface: between the two bounds, which are
+  // equal when the interface was quiet during the reading; `own_missed` is the lower one.
+  uint64_t own_missed = 0;
+  uint64_t own_missed_bound = 0;
+  // Called sent by the driver, not sent by the kernel: likewise.
+  uint64_t own_unsent = 0;
+  uint64_t own_unsent_bound = 0;
+  std::optional<KernelCounters> kernel;  // kernel interfaces only
+
+  // The books are closed: bounds equal. False while traffic flows, or when nobody polls.
+  bool settled() const { return own_missed == own_missed_bound && own_unsent == own_unsent_bound; }
+};
+
+class Port {
+ public:
+  static Result<std::unique_ptr<Port>> Open(const config::PortSpec& spec,
+                                            const PortOptions& options);
+  ~Port();
+  Port(const Port&) = delete;
+  Port& operator=(const Port&) = delete;
+
+  const std::string& name() const { return name_; }  // as the configuration writes it
+  uint16_t id() const { return id_; }                // DPDK's
+  bool hardware() const { return hardware_; }
+  int numa_node() const;  // -1: none
+
+  // Fills a prefix of `out`; the mbufs are the caller's.
+  uint16_t rx(std::span<rte_mbuf*> out) {
+    const uint16_t count = rte_eth_rx_burst(id_, 0, out.data(), static_cast<uint16_t>(out.size()));
+    if (count < out.size())
+      drained_.store(drained_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    return count;
+  }
+
+  // Takes a prefix of `packets` and returns its length; the rest stays the caller's. Packets longer
+  // than max_frame_bytes() are freed and counted among those taken.
+  uint16_t tx(std::span<rte_mbuf*> packets) {
+    if (max_frame_bytes_ != kAnyFrame) [[unlikely]]
+      return tx_checked(packets);
+    return rte_eth_tx_burst(id_, 0, packets.data(), static_cast<uint16_t>(packets.size()));
+  }
+
+  static constexpr uint32_t kAnyFrame = std::numeric_limits<uint32_t>::max();
+  uint32_t max_frame_bytes() const { return max_frame_bytes_; }  // without FCS, untagged
+
+  // Throws away what waits in the receive ring and opens the books. Call when all is ready and
+  // polling begins at once: what overflows the ring after this is counted against the engine.
+  void start_counting();
+
+  // For a kernel interface this waits (at most some 20 ms) until rx() has emptied the ring, so that
+  // waiting frames are not taken for lost ones.
+  PortReading reading() const;
+
+  bool link_up() const;  // vhost-user: a guest is connected
+
+  // Packets handed to the driver and not yet on the wire, where hardware can tell. The thread of
+  // tx() only.
+  std::optional<uint32_t> tx_backlog() const;
+
+  // Hardware's receive timestamps in engine time. has_stamps() once after Open, then stamp() for
+  // each mbuf, on rx()'s thread; nullopt where the packet carries none.
+  bool has_stamps() const { return stamp_reader_.has_value(); }
+  std::optional<TimeNs> stamp(const rte_mbuf& packet);
+  std::optional<ClockQuality> stamp_quality() const;
+
+ private:
+  struct Books {
+    rte_eth_stats driver{};
+    KernelCounters kernel;
+    uint64_t slack = 0;  // frames that arrived while the books were being opened
+  };
+
+  Port(const config::PortSpec& spec, const PortOptions& options);
+  Result<void> open_device(const config::PortSpec& spec);
+  Result<void> make_vdev(const std::string& name, const std::string& arguments);
+  Result<void> open_kernel_interface(const config::PortSpec& spec);
+  Result<void> configure();
+  Result<void> start_stamps();
+  uint16_t tx_checked(std::span<rte_mbuf*> packets);
+  uint32_t limit_of(const rte_mbuf& packet) const;
+  void wait_until_drained() const;
+  void reconcile(PortReading& reading) const;
+  rte_eth_stats driver_counters() const;
+
+  std::string name_;
+  PortOptions options_;
+  uint16_t id_ = RTE_MAX_ETHPORTS;
+  bool hardware_ = false;
+  bool started_ = false;
+  std::string vdev_;  // to remove at the end; empty if it is not ours
+  std::unique_ptr<KernelInterface> kernel_;
+  uint32_t max_frame_bytes_ = kAnyFrame;
+  uint32_t ring_frames_ = 0;  // of the kernel's receive ring
+  Books books_;
+  std::atomic<uint64_t> oversize_{0};
+  alignas(64) std::atomic<uint64_t> drained_{0};  // rx() calls that left nothing behind
+
+  int stamp_offset_ = -1;
+  uint64_t stamp_flag_ = 0;
+  std::unique_ptr<DisciplinedClock> stamp_clock_;
+  std::optional<MapReader> stamp_reader_;
+  int64_t stamp_origin_ns_ = 0;
+};
+
+}  // namespace farspan::dpdk
