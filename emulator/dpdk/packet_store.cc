@@ -1,0 +1,143 @@
+#include "emulator/dpdk/packet_store.h"
+
+#include <fmt/format.h>
+#include <rte_errno.h>
+#include <rte_malloc.h>
+#include <rte_memcpy.h>
+
+#include <cstring>
+
+namespace farspan::dpdk {
+namespace {
+
+// The arrival's stamp lives in the mbuf's hash field: its first cache line, which receiving has
+// just written; nothing here uses RSS.
+void Stamp(rte_mbuf* packet, TimeNs arrival) {
+  static_assert(sizeof packet->hash >= sizeof arrival.ns);
+  std::memcpy(&packet->hash, &arrival.ns, sizeof arrival.ns);
+}
+
+}  // namespace
+
+void PacketStore::Release::operator()(uint8_t* memory) const { rte_free(memory); }
+
+Result<std::unique_ptr<PacketStore>> PacketStore::Create(rte_mempool* pool, uint64_t ring_bytes,
+                                                         int node) {
+  uint8_t* ring = nullptr;
+  if (ring_bytes != 0) {
+    ring = static_cast<uint8_t*>(rte_zmalloc_socket("farspan_store", ring_bytes, 64, node));
+    if (ring == nullptr) {
+      return Fail(ErrorCode::kMachine,
+                  fmt::format("no {} bytes of DPDK memory in one piece for the packets in flight",
+                              ring_bytes));
+    }
+  }
+  return std::unique_ptr<PacketStore>(new PacketStore(pool, ring, ring_bytes));
+}
+
+PacketStore::~PacketStore() = default;
+
+void PacketStore::put(std::span<rte_mbuf* const> packets, TimeNs arrival, uint64_t* handles) {
+  constexpr size_t kMost = 64;
+  rte_mbuf* copied[kMost];
+  unsigned count = 0;
+  for (size_t i = 0; i < packets.size(); ++i) {
+    rte_mbuf* packet = packets[i];
+    Slot* place = nullptr;
+    if (packet->pkt_len <= kCopiedFrameBytes && packet->nb_segs == 1) {
+      place = reserve(packet->pkt_len);
+    }
+    if (place == nullptr) {
+      Stamp(packet, arrival);
+      handles[i] = reinterpret_cast<uint64_t>(packet);
+      continue;
+    }
+    place->arrival = arrival;
+    rte_memcpy(place + 1, rte_pktmbuf_mtod(packet, const void*), packet->pkt_len);
+    handles[i] = static_cast<uint64_t>(reinterpret_cast<uint8_t*>(place) - ring_.get()) << 1 | 1;
+    copied[count++] = packet;
+    if (count == kMost) {
+      rte_pktmbuf_free_bulk(copied, count);
+      count = 0;
+    }
+  }
+  if (count != 0) rte_pktmbuf_free_bulk(copied, count);
+}
+
+PacketStore::Slot* PacketStore::reserve(uint32_t frame_bytes) {
+  if (ring_bytes_ == 0) return nullptr;
+  const uint32_t size = (kSlotOverheadBytes + frame_bytes + 15u) & ~15u;
+  uint64_t place = head_ % ring_bytes_;
+  const uint64_t to_end = ring_bytes_ - place;
+  const uint64_t skipped = to_end < size ? to_end : 0;  // a slot is in one piece
+  if (head_ + skipped + size - tail_ > ring_bytes_) return nullptr;
+  if (skipped != 0) {
+    auto* filler = reinterpret_cast<Slot*>(ring_.get() + place);
+    *filler = {.size = static_cast<uint32_t>(skipped), .free = 1, .arrival = {}};
+    head_ += skipped;
+    place = 0;
+  }
+  head_ += size;
+  auto* reserved = reinterpret_cast<Slot*>(ring_.get() + place);
+  *reserved = {.size = size, .frame_bytes = static_cast<uint16_t>(frame_bytes), .arrival = {}};
+  return reserved;
+}
+
+void PacketStore::release(Slot* freed) {
+  freed->free = 1;
+  while (tail_ != head_) {
+    const auto* oldest = reinterpret_cast<const Slot*>(ring_.get() + tail_ % ring_bytes_);
+    if (oldest->free == 0) return;
+    tail_ += oldest->size;
+  }
+}
+
+rte_mbuf* PacketStore::take(uint64_t handle) {
+  if (!in_ring(handle)) return mbuf(handle);
+  rte_mbuf* packet = copy(handle);
+  if (packet != nullptr) release(slot(handle));
+  return packet;
+}
+
+rte_mbuf* PacketStore::copy(uint64_t handle) {
+  if (!in_ring(handle)) return rte_pktmbuf_copy(mbuf(handle), pool_, 0, UINT32_MAX);
+  rte_mbuf* packet = rte_pktmbuf_alloc(pool_);
+  if (packet == nullptr) return nullptr;
+  const Slot* from = slot(handle);
+  rte_memcpy(rte_pktmbuf_mtod(packet, void*), from + 1, from->frame_bytes);
+  packet->data_len = from->frame_bytes;
+  packet->pkt_len = from->frame_bytes;
+  return packet;
+}
+
+void PacketStore::drop(uint64_t handle) {
+  if (in_ring(handle)) {
+    release(slot(handle));
+  } else {
+    rte_pktmbuf_free(mbuf(handle));
+  }
+}
+
+TimeNs PacketStore::arrival(uint64_t handle) const {
+  if (in_ring(handle)) return slot(handle)->arrival;
+  TimeNs arrival;
+  std::memcpy(&arrival.ns, &mbuf(handle)->hash, sizeof arrival.ns);
+  return arrival;
+}
+
+std::span<const uint8_t> PacketStore::bytes(uint64_t handle) const {
+  if (in_ring(handle)) {
+    return {reinterpret_cast<const uint8_t*>(slot(handle) + 1), slot(handle)->frame_bytes};
+  }
+  return {rte_pktmbuf_mtod(mbuf(handle), const uint8_t*), mbuf(handle)->data_len};
+}
+
+void PacketStore::prefetch(uint64_t handle) const {
+  if (in_ring(handle)) {
+    rte_prefetch0(slot(handle));
+  } else {
+    rte_prefetch0(mbuf(handle));
+  }
+}
+
+}  // namespace farspan::dpdk

@@ -1,0 +1,72 @@
+// RunRecord: what the engine measured of a run, gathered for its certificate.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "emulator/base/time.h"
+#include "emulator/config/schema.h"
+#include "emulator/dpdk/clock.h"
+#include "emulator/dpdk/latency_histogram.h"
+#include "emulator/dpdk/port.h"
+#include "emulator/dpdk/spin_gaps.h"
+#include "emulator/link/counters.h"
+
+namespace farspan::dpdk {
+
+// When a packet counts as having left a port: before tx_burst, after it, or by the wire's stamp.
+enum class LeftAt { kReleased, kHanded, kWire };
+
+// What a polling thread saw on one port; written by its lcore, read by any thread.
+struct PortObservations {
+  LatencyHistogram lateness;               // left - due; negative would be early
+  LatencyHistogram arrival_uncertainty;    // time since the previous poll, per packet
+  std::atomic<uint64_t> no_buffer{0};      // due to leave, and no mbuf was free
+  std::atomic<uint64_t> handover_full{0};  // arrived, and the other lcore's ring was full
+  std::atomic<uint64_t> super_frames{0};
+  std::atomic<uint64_t> truncated{0};  // cut short by the port
+  std::atomic<uint64_t> malformed{0};  // forwarded all the same
+  std::atomic<uint64_t> bypassed{0};
+  std::atomic<uint64_t> unroutable{0};  // mesh: no site has the destination
+  std::atomic<uint64_t> backlog{0};     // gauge: released, not yet taken by the port
+};
+
+struct PortRecord {
+  std::string name;
+  std::string site;
+  config::PortKind kind = config::PortKind::kAfPacket;
+  LeftAt left = LeftAt::kHanded;
+  PortReading reading;
+  const PortObservations* seen = nullptr;
+};
+
+struct DirectionRecord {
+  std::string link;
+  std::string direction;  // "ab" or "ba"
+  std::string from;
+  std::string to;
+  link::DirectionCounters counters;
+};
+
+struct LcoreRecord {
+  unsigned cpu = 0;
+  bool spins = false;                      // idle policy in force
+  const LatencyHistogram* loop = nullptr;  // from one poll of its ports to the next, sleep included
+  std::optional<SpinGaps> before;          // the machine's own gaps on this CPU
+  std::optional<SpinGaps> after;
+};
+
+struct RunRecord {
+  TimeNs duration{};
+  uint64_t seed = 0;
+  bool finished = false;  // drained and closed; else a run still going
+  ClockQuality clock;
+  config::Budgets budgets;
+  std::vector<LcoreRecord> lcores;
+  std::vector<PortRecord> ports;
+  std::vector<DirectionRecord> directions;
+};
+
+}  // namespace farspan::dpdk
