@@ -18,6 +18,10 @@ def wire_bytes(udp_payload):
     return max(udp_payload + UDP_OVERHEAD, 84)
 
 
+def packets_per_s(wire_bits_per_s, udp_payload):
+    return wire_bits_per_s / 8 / wire_bytes(udp_payload)
+
+
 def probe_binary():
     return binary("farspan-probe", "tests/lab")
 
@@ -56,27 +60,60 @@ def listening(host, *command, line="ready", seconds=10):
         process.stderr.close()
 
 
-def probe(source, target, pps, count, payload, tos=0, batch=1, idle_s=1.0, port=5600,
-          traces=(None, None)):
-    """UDP from source to target: the sender's and the receiver's JSON in one, with loss.
+class Stream:
+    """UDP from source to target while the block runs; `result()` waits for its end.
 
-    `idle_s` must exceed the path's delay and any cut. `traces` names CSV files per packet.
+    result() is the receiver's JSON with what the sender knows: sent, lost, the rate on the wire.
+    `idle_s` must exceed the path's delay and any cut. `traces` names CSV files per packet, of the
+    sender and of the receiver.
     """
-    limit_s = count / pps + 20
-    receive = [probe_binary(), "receive", "--port", port, "--idle", idle_s, "--count", count,
-               "--seconds", limit_s + 20]
-    send = [probe_binary(), "send", "--to", target.address, "--port", port, "--pps", pps, "--count",
-            count, "--size", payload, "--batch", batch, "--tos", tos, "--seconds", limit_s]
-    send += ["--trace", traces[0]] if traces[0] else []
-    receive += ["--trace", traces[1]] if traces[1] else []
-    with listening(target, *receive) as receiver:
-        sent = json.loads(source.run(*send))
-        got = json.loads(receiver.communicate(timeout=limit_s + 40)[0])
-    result = {**got, "sent": sent["sent"], "offered_pps": sent["packets_per_s"],
-              "payload_bytes": payload}
-    result["lost"] = result["sent"] - result["unique"] - result["corrupted"]
-    result["wire_bits_per_s"] = result["packets_per_s"] * wire_bytes(payload) * 8
-    return result
+
+    def __init__(self, source, target, pps, count, payload, tos=0, batch=1, idle_s=1.0, port=5600,
+                 traces=(None, None)):
+        self.payload = payload
+        self.limit_s = count / pps + 20
+        common = ["--port", port]
+        receive = ["receive", *common, "--idle", idle_s, "--count", int(count), "--seconds",
+                   self.limit_s + 20]
+        send = ["send", *common, "--to", target.address, "--pps", pps, "--count", int(count),
+                "--size", payload, "--batch", batch, "--tos", tos, "--seconds", self.limit_s]
+        send += ["--trace", traces[0]] if traces[0] else []
+        receive += ["--trace", traces[1]] if traces[1] else []
+        self.receiver_command = target, probe_binary(), *receive
+        self.sender_command = probe_binary(), *send
+        self.source = source
+        self.stack = contextlib.ExitStack()
+
+    def __enter__(self):
+        with self.stack:
+            self.receiver = self.stack.enter_context(listening(*self.receiver_command))
+            self.sender = self.source.start(*self.sender_command, stdout=subprocess.PIPE,
+                                            stderr=subprocess.PIPE)
+            self.stack.callback(stop, self.sender)
+            self.stack = self.stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def result(self):
+        sent = self._finish(self.sender)
+        result = {**self._finish(self.receiver), "sent": sent["sent"],
+                  "offered_pps": sent["packets_per_s"], "payload_bytes": self.payload}
+        result["lost"] = result["sent"] - result["unique"] - result["corrupted"]
+        result["wire_bits_per_s"] = result["packets_per_s"] * wire_bytes(self.payload) * 8
+        return result
+
+    def _finish(self, process):
+        out, errors = process.communicate(timeout=self.limit_s + 40)
+        if process.returncode != 0:
+            raise LabError(f"{process.args[-1]}: exit {process.returncode}: {errors.strip()}")
+        return json.loads(out)
+
+
+def probe(source, target, pps, count, payload, **options):
+    with Stream(source, target, pps, count, payload, **options) as stream:
+        return stream.result()
 
 
 def probe_rtt(source, target, count=200, pps=100, payload=64, port=5601, timeout_s=2.0):
@@ -135,11 +172,11 @@ def tshark_count(file, display_filter):
     return len(run("tshark", "-r", file, "-Y", display_filter).splitlines())
 
 
-def interface_rate(lab, namespace, device, seconds):
+def interface_rate(host, device, seconds):
     """What an interface receives, by the kernel's counters: wire bits/s and packets/s."""
     def reading():
         before = time.monotonic()
-        counters = lab.interface_counters(namespace, device)
+        counters = host.interface_counters(device)
         return (before + time.monotonic()) / 2, counters
     start, first = reading()
     time.sleep(seconds)

@@ -25,7 +25,6 @@ RTT_TOLERANCE_NS = 100_000
 MTU = 1500
 UDP_PAYLOAD = MTU - 28
 TCP_PAYLOAD = MTU - 52  # IPv4 20, TCP 20, time stamps 12
-PROBE_PPS = 4000
 
 UNITS = {"km": 1e3, "m": 1, "Gbps": 1e9, "Mbps": 1e6, "kbps": 1e3, "s": 1e9, "ms": 1e6, "us": 1e3,
          "ns": 1, "%": 0.01}
@@ -49,14 +48,14 @@ class Scenario:
     loss: tuple
     jitter: tuple
     seconds: float
-    queue: str = "2 MB"
+    limit: str = "20 ms"  # of the queue in front of the fiber
 
     @property
     def delay_ns(self):
         return self.distance[1] * GROUP_INDEX / LIGHT_M_PER_S * 1e9
 
     def arguments(self):
-        arguments = ["--distance", self.distance[0], "--rate", self.rate[0]]
+        arguments = ["--distance", self.distance[0], "--rate", self.rate[0], "--limit", self.limit]
         if self.loss[1] > 0:
             arguments += ["--loss", self.loss[0]]
         if self.jitter[1] > 0:
@@ -64,8 +63,9 @@ class Scenario:
         return arguments
 
 
-def pps_of(wire_bits_per_s, payload):
-    return wire_bits_per_s / 8 / measure.wire_bytes(payload)
+def steady_pps(scenario):
+    """At most half the cap, so that nothing waits."""
+    return min(4000, 0.5 * measure.packets_per_s(scenario.rate[1], UDP_PAYLOAD))
 
 
 def floor(lab, scenario, say):
@@ -76,7 +76,8 @@ def floor(lab, scenario, say):
         say("the lab's floor: ping and probe at zero delay")
         rtt = measure.ping(a, b)
         probe_rtt = measure.probe_rtt(a, b)
-        one_way = measure.probe(a, b, PROBE_PPS, 2 * PROBE_PPS, 200)
+        pps = steady_pps(scenario)
+        one_way = measure.probe(a, b, pps, 2 * pps, UDP_PAYLOAD)
         certificate = engine.stop()
     return {"ping_ns": rtt, "probe_rtt_ns": probe_rtt["rtt_ns"], "one_way_ns": one_way["delay_ns"],
             "certificate": certificate}
@@ -105,13 +106,16 @@ def rtt_rows(lab, scenario, base, results, say):
 
 
 def path_rows(lab, engine, scenario, base, results, say):
-    """Jitter, loss and order from one steady stream at less than the cap."""
+    """Jitter, loss and order from one steady stream of full-size packets.
+
+    Full-size, because the probability of loss is that of a reference frame's time on the wire.
+    """
     a, b = lab.hosts.values()
-    pps = min(PROBE_PPS, 0.5 * pps_of(scenario.rate[1], 200))
+    pps = steady_pps(scenario)
     say(f"jitter, loss and order: {pps:.0f} packets/s for {scenario.seconds:g} s")
     drops = lambda: engine.metric("farspan_link_emulated_dropped_packets_total", direction="ab")
     before = drops()
-    stream = measure.probe(a, b, pps, int(pps * scenario.seconds), 200, idle_s=2)
+    stream = measure.probe(a, b, pps, pps * scenario.seconds, UDP_PAYLOAD, idle_s=2)
     dropped = drops() - before
     stream.pop("gaps")
     results["stream"] = stream
@@ -138,9 +142,8 @@ def rate_rows(lab, scenario, results, say):
     cap, delivered = scenario.rate[1], 1 - scenario.loss[1]
     offered = 1.2 * cap
     say("rate: the probe at 1.2 x the cap")
-    probe = measure.probe(a, b, pps_of(offered, UDP_PAYLOAD),
-                          int(pps_of(offered, UDP_PAYLOAD) * scenario.seconds / 2), UDP_PAYLOAD,
-                          batch=8, idle_s=2)
+    pps = measure.packets_per_s(offered, UDP_PAYLOAD)
+    probe = measure.probe(a, b, pps, pps * scenario.seconds / 2, UDP_PAYLOAD, batch=8, idle_s=2)
     probe.pop("gaps")
     say("rate: iperf3 UDP at 1.2 x the cap")
     payload_share = UDP_PAYLOAD / measure.wire_bytes(UDP_PAYLOAD)

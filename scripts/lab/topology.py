@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -37,6 +38,12 @@ class Host:
 
     def start(self, *command, **options):
         return start(*self.command(*command), **options)
+
+    def interface_counters(self, device):
+        """The kernel's counters: rx_packets, rx_bytes, tx_packets, tx_bytes, rx_dropped, …"""
+        out = run("ip", "-n", self.namespace, "-json", "-statistics", "link", "show", "dev", device)
+        stats = json.loads(out)[0]["stats64"]
+        return {f"{way}_{key}": value for way in ("rx", "tx") for key, value in stats[way].items()}
 
 
 class Lab:
@@ -123,12 +130,6 @@ class Lab:
                     run("ip", "-n", host.namespace, "neighbour", "replace", other.address, "lladdr",
                         addresses[other.name], "dev", "eth0", "nud", "permanent")
 
-    def interface_counters(self, namespace, device):
-        """The kernel's counters: rx_packets, rx_bytes, tx_packets, tx_bytes, rx_dropped, …"""
-        out = json.loads(run("ip", "-n", namespace, "-json", "-statistics", "link", "show", "dev", device))
-        stats = out[0]["stats64"]
-        return {f"{way}_{key}": value for way in ("rx", "tx") for key, value in stats[way].items()}
-
 
 def remove(record):
     """Ends what still runs in a lab's namespaces (they are ours alone) and deletes them."""
@@ -142,12 +143,10 @@ def remove(record):
         while _processes(ours) and time.monotonic() < end:
             time.sleep(0.02)
     for namespace in ours:
-        run("ip", "netns", "delete", namespace)
+        run("ip", "netns", "delete", namespace, check=False)  # another cleaner may be faster
     directory = Path(record["directory"])
     if directory.is_dir():
-        for item in directory.iterdir():
-            item.unlink()
-        directory.rmdir()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _processes(namespaces):
@@ -163,10 +162,10 @@ def clean():
         try:
             record = json.loads(path.read_text())
         except ValueError:
-            path.unlink()  # killed while it wrote, before it made anything
+            path.unlink(missing_ok=True)  # killed while it wrote, before it made anything
             continue
         if process_start(record["pid"]) != record["started"]:
             remove(record)
-            path.unlink()
+            path.unlink(missing_ok=True)
             removed.append(record["pid"])
     return removed

@@ -1,0 +1,57 @@
+"""The certificate: valid when all is well, INVALID when the engine or a host did not keep to it."""
+
+import signal
+import time
+
+from harness import engine, own_drops, scenario
+from lab import measure, table
+from lab.engine import Engine
+from lab.table import Row
+from lab.topology import Lab
+
+LINK = ("--wire", "a,b", "--delay", "5 ms", "--rate", "1 Gbps")
+
+
+def _verdict_row(name, expected, certificate, word=""):
+    reasons = "; ".join(map(str, certificate["reasons"]))
+    passed = certificate["valid"] == (expected == "VALID") and word in reasons
+    return Row(name, expected + (f", saying '{word}'" if word else ""),
+               "VALID" if certificate["valid"] else "INVALID", passed, reasons)
+
+
+@scenario
+def certificate_starved(rows):
+    """A stopped engine is late, and must say so; the same traffic without the stop is the twin."""
+    with Lab(["a", "b"]) as lab:
+        a, b = lab.hosts.values()
+        with engine(lab, *LINK[2:]):
+            measure.probe(a, b, 2000, 6000, 200)
+        rows.append(Row("not stopped", "VALID", "VALID", True))
+        with Engine(lab, *LINK, name="stopped") as running:
+            with measure.Stream(a, b, 2000, 6000, 200) as stream:
+                time.sleep(1)
+                running.process.send_signal(signal.SIGSTOP)
+                time.sleep(0.2)
+                running.process.send_signal(signal.SIGCONT)
+                stream.result()
+            live = running.metric("farspan_engine_valid")
+            certificate = running.stop()
+        rows.append(_verdict_row("SIGSTOP for 200 ms", "INVALID", certificate))
+        rows.append(table.exactly("its /metrics said so at once", 0.0, live))
+        rows.append(table.exactly("its exit code", 1, running.exit_code))
+
+
+@scenario
+def certificate_super_frames(rows):
+    """A host with segmentation offload sends frames no wire carries; without it is the twin."""
+    with Lab(["a", "b"]) as lab:
+        a, b = lab.hosts.values()
+        with engine(lab, *LINK[2:]) as running:
+            goodput, _ = measure.tcp_goodput(measure.iperf3(a, b, seconds=2))
+            rows.append(table.exactly("offloads off: own drops", 0, own_drops(running)))
+        rows.append(Row("offloads off", "VALID", "VALID", True, f"{goodput / 1e6:.0f} Mb/s TCP"))
+        a.run("ethtool", "-K", "eth0", "tx", "on", "tso", "on", "gso", "on")
+        with Engine(lab, *LINK, name="offloads") as running:
+            measure.iperf3(a, b, seconds=2)
+            certificate = running.stop()
+        rows.append(_verdict_row("offloads on", "INVALID", certificate, "ethtool"))

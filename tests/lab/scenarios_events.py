@@ -1,0 +1,107 @@
+"""Changes while traffic flows: distance, cuts; and whether the engine's seconds are seconds."""
+
+import time
+
+from harness import (at_least, dropped, engine, own_drops, read_trace, scenario)
+from lab import measure, table
+from lab.stats import median
+from lab.topology import Lab
+from scenarios_wire import NS_PER_KM
+
+PPS = 5000
+
+
+def _one_way(trace):
+    return [r["received_ns"] - r["sent_ns"] for r in trace]
+
+
+@scenario
+def live_distance(rows):
+    """A new length takes effect while packets are in flight, and costs none of them."""
+    with Lab(["a", "b"]) as lab:
+        a, b = lab.hosts.values()
+        with engine(lab, "--distance", "500 km", "--rate", "100 Mbps", "--set",
+                    "engine.headroom_delay=\"20 ms\"") as running:
+            for km_before, km_after in ((500, 2000), (2000, 500)):
+                trace = lab.directory / f"to{km_after}.csv"
+                with measure.Stream(a, b, PPS, 4 * PPS, 200, traces=(None, trace)) as stream:
+                    time.sleep(2)
+                    running.set(distance=f"{km_after} km")
+                    result = stream.result()
+                change = f"{km_before} to {km_after} km"
+                arrivals = sorted(read_trace(trace), key=lambda r: r["sequence"])
+                quarter = len(arrivals) // 4
+                step = median(_one_way(arrivals[-quarter:])) - median(_one_way(arrivals[:quarter]))
+                rows.append(table.within(f"{change}: step of the delay",
+                                         (km_after - km_before) * NS_PER_KM, step, 100e3, "ms", 1e6))
+                rows.append(table.exactly(f"{change}: lost", 0, result["lost"]))
+                if km_after > km_before:
+                    rows.append(table.exactly(f"{change}: reordered", 0, result["reordered"]))
+                else:
+                    rows.append(at_least(f"{change}: overtaken, as in fiber", 10,
+                                         result["reordered"]))
+            rows.append(table.exactly("own drops", 0, own_drops(running)))
+
+
+def _outage(trace, result):
+    """(first lost number, how many, when its sender sent it) of the only gap."""
+    (first, count), = result["gaps"]
+    sent = {r["sequence"]: r["sent_ns"] for r in trace}
+    return first, count, sent[first]
+
+
+@scenario
+def cut(rows):
+    """50 ms at 200 of 1000 km: the rule loses what is at the cut then, and nothing else.
+
+    A packet is lost if entry + x n/c is in [cut, restore), x counted from its sender: so the other
+    direction's window begins earlier by (L - 2x) n/c.
+    """
+    length, position, duration_ns = 1000, 200, 50e6
+    with Lab(["a", "b"]) as lab:
+        a, b = lab.hosts.values()
+        with engine(lab, "--distance", f"{length} km", "--rate", "100 Mbps") as running:
+            traces = {d: lab.directory / f"{d}.csv" for d in ("ab", "ba")}
+            with measure.Stream(a, b, PPS, 4 * PPS, 200, traces=(traces["ab"], None)) as there, \
+                    measure.Stream(b, a, PPS, 4 * PPS, 200, port=5601,
+                                   traces=(traces["ba"], None)) as back:
+                time.sleep(2)
+                running.call("POST", "/api/v1/links/wire/cut",
+                             {"for": "50 ms", "position": f"{position} km"})
+                results = {"ab": there.result(), "ba": back.result()}
+            began = {}
+            for direction, result in results.items():
+                rows.append(table.exactly(f"{direction}: gaps", 1, result["gap_count"]))
+                if result["gap_count"] != 1:
+                    return
+                sent = read_trace(traces[direction])
+                first, count, began[direction] = _outage(sent, result)
+                after = sent[first + count]["sent_ns"]
+                rows.append(table.within(f"{direction}: outage in the senders' time", duration_ns,
+                                         after - began[direction], 1e6, "ms", 1e6,
+                                         f"{count} packets"))
+                rows.append(table.exactly(f"{direction}: lost, by the engine's counter",
+                                          dropped(running, "cut", direction), result["lost"]))
+                rows.append(table.exactly(f"{direction}: other drops", 0,
+                                          dropped(running, None, direction)
+                                          - dropped(running, "cut", direction)))
+            rows.append(table.within("ab begins before ba by", (length - 2 * position) * NS_PER_KM,
+                                     began["ba"] - began["ab"], 1e6, "ms", 1e6))
+            rows.append(table.exactly("own drops", 0, own_drops(running)))
+
+
+@scenario
+def clock(rows):
+    """10 s of delay, timed by another process on CLOCK_MONOTONIC_RAW: 5 ppm are 50 us."""
+    delay_s = 10
+    with Lab(["a", "b"]) as lab:
+        a, b = lab.hosts.values()
+        with engine(lab, "--delay", "0 ms", "--rate", "1 Gbps"):
+            floor = measure.probe(a, b, 200, 1000, 200)["delay_ns"]["min"]
+        with engine(lab, "--delay", f"{delay_s} s", "--rate", "1 Gbps", "--set",
+                    "engine.max_packet_rate=2000") as running:
+            least = measure.probe(a, b, 200, 1000, 200, idle_s=delay_s + 2)["delay_ns"]["min"]
+            own = 1e6 * running.metric("farspan_engine_clock_error_ratio")
+    error_ppm = (least - floor - delay_s * 1e9) / delay_s / 1e3
+    rows.append(table.within("clock against CLOCK_MONOTONIC_RAW", 0, error_ppm, 5, "ppm", 1,
+                             f"the engine's own figure: {own:.2f} ppm"))

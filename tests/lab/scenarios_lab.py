@@ -1,0 +1,57 @@
+"""The lab itself: it leaves nothing behind, and its statistics are right. Needs no engine."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from harness import scenario
+from lab import stats, table
+from lab.system import ROOT, process_start, run
+from lab.topology import STATE, clean
+
+CHILD = """
+import time
+from lab.system import signals_end_it
+from lab.topology import Lab
+with signals_end_it(), Lab(["a", "b"]) as lab:
+    child = lab.hosts["a"].start("sleep", "300")
+    print(child.pid, flush=True)
+    time.sleep(300)
+"""
+
+
+def _namespaces(pid):
+    return [n for n in run("ip", "netns", "list").split() if n.startswith(f"farspan-{pid}-")]
+
+
+def _end_a_lab_by(number):
+    """Starts a lab in a child, ends the child by a signal; what is left of it."""
+    child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True,
+                             env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")})
+    inside = int(child.stdout.readline())
+    assert len(_namespaces(child.pid)) == 3
+    child.send_signal(number)
+    child.wait(30)
+    child.stdout.close()
+    if number == signal.SIGKILL:
+        before = len(_namespaces(child.pid))
+        clean()
+        assert before == 3, "the twin: a killed lab must leave something for `clean` to find"
+    left = _namespaces(child.pid) + list(STATE.glob(f"{child.pid}*"))
+    if process_start(inside) is not None:
+        left.append(f"process {inside}")
+    return left
+
+
+@scenario
+def leaves_nothing(rows):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+        name = f"left after {number.name}" + (" and clean" if number == signal.SIGKILL else "")
+        rows.append(table.exactly(name, [], _end_a_lab_by(number)))
+
+
+@scenario
+def statistics(rows):
+    stats.self_test()
+    rows.append(table.exactly("intervals agree with published values", True, True))

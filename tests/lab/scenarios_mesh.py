@@ -1,0 +1,62 @@
+"""Five sites in one mesh, each pair with its own distance from the route library."""
+
+import itertools
+import json
+
+from harness import engine, own_drops, scenario
+from lab import measure, table
+from lab.engine import binary
+from lab.stats import median
+from lab.system import run
+from lab.topology import Lab
+
+SITES = ("Chicago", "New York", "Ashburn", "Dallas", "London")
+RTT_TOLERANCE_NS = 100_000
+
+
+def _code(site):
+    return site.replace(" ", "").lower()[:8]
+
+
+def _routes():
+    farspan = binary("farspan", "transports")
+    return {pair: json.loads(run(farspan, "route", *pair, "--json"))
+            for pair in itertools.combinations(SITES, 2)}
+
+
+def _configuration(lab, routes, zero):
+    """The mesh as TOML; `zero` replaces every path by none, for the floor."""
+    lines = ['mode = "mesh"', "[engine]", "max_packet_rate = 5000"]
+    for site in SITES:
+        host = lab.hosts[_code(site)]
+        network = host.address.rsplit(".", 1)[0] + ".0/24"
+        lines += [f"[sites.{_code(site)}]", f'port = "{_code(site)}"', f'prefixes = ["{network}"]']
+    for a, b in routes:
+        path = 'delay = "0 ms"' if zero else f'route = ["{a}", "{b}"]'
+        lines += [f"[links.{_code(a)}-{_code(b)}]", f'a = "{_code(a)}"', f'b = "{_code(b)}"', path,
+                  'rate = "1 Gbps"']
+    file = lab.directory / ("zero.toml" if zero else "mesh.toml")
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def _round_trips(lab, routes, count):
+    return {(a, b): median(measure.ping(lab.hosts[_code(a)], lab.hosts[_code(b)], count=count))
+            for a, b in routes}
+
+
+@scenario
+def mesh(rows):
+    """Every pair's RTT in one table; ARP crosses the mesh like everything else."""
+    routes = _routes()
+    with Lab([_code(s) for s in SITES], static_neighbours=False, site_prefixes=True) as lab:
+        with engine(lab, "--config", _configuration(lab, routes, zero=True)):
+            floor = _round_trips(lab, routes, 40)
+        with engine(lab, "--config", _configuration(lab, routes, zero=False)) as running:
+            trips = _round_trips(lab, routes, 40)
+            rows.append(table.exactly("own drops", 0, own_drops(running)))
+        for pair, route in routes.items():
+            rows.append(table.within(
+                " - ".join(pair), route["rtt_ns"] + floor[pair], trips[pair], RTT_TOLERANCE_NS, "ms",
+                1e6, f"{route['label']}, {route['glass_km']:.0f} km of glass, floor "
+                f"{floor[pair] / 1e6:.3f} ms"))
