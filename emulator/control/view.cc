@@ -10,7 +10,7 @@
 namespace farspan::control {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 std::string LossText(const link::LossSpec& loss) {
   switch (loss.kind) {
