@@ -37,7 +37,8 @@ Result<std::unique_ptr<PacketStore>> PacketStore::Create(rte_mempool* pool, uint
 
 PacketStore::~PacketStore() = default;
 
-void PacketStore::put(std::span<rte_mbuf* const> packets, TimeNs arrival, uint64_t* handles) {
+void PacketStore::put(std::span<rte_mbuf* const> packets, const TimeNs* arrivals,
+                      uint64_t* handles) {
   constexpr size_t kMost = 64;
   rte_mbuf* copied[kMost];
   unsigned count = 0;
@@ -48,11 +49,11 @@ void PacketStore::put(std::span<rte_mbuf* const> packets, TimeNs arrival, uint64
       place = reserve(packet->pkt_len);
     }
     if (place == nullptr) {
-      Stamp(packet, arrival);
+      Stamp(packet, arrivals[i]);
       handles[i] = reinterpret_cast<uint64_t>(packet);
       continue;
     }
-    place->arrival = arrival;
+    place->arrival = arrivals[i];
     rte_memcpy(place + 1, rte_pktmbuf_mtod(packet, const void*), packet->pkt_len);
     handles[i] = static_cast<uint64_t>(reinterpret_cast<uint8_t*>(place) - ring_.get()) << 1 | 1;
     copied[count++] = packet;
@@ -123,6 +124,10 @@ TimeNs PacketStore::arrival(uint64_t handle) const {
   TimeNs arrival;
   std::memcpy(&arrival.ns, &mbuf(handle)->hash, sizeof arrival.ns);
   return arrival;
+}
+
+uint32_t PacketStore::frame_bytes(uint64_t handle) const {
+  return in_ring(handle) ? slot(handle)->frame_bytes : mbuf(handle)->pkt_len;
 }
 
 std::span<const uint8_t> PacketStore::bytes(uint64_t handle) const {

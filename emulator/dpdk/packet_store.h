@@ -34,8 +34,8 @@ class PacketStore {
   PacketStore(const PacketStore&) = delete;
   PacketStore& operator=(const PacketStore&) = delete;
 
-  // Takes `packets`, which arrived at `arrival`; their handles go to `handles`.
-  void put(std::span<rte_mbuf* const> packets, TimeNs arrival, uint64_t* handles);
+  // Takes `packets` with their arrival times; their handles go to `handles`.
+  void put(std::span<rte_mbuf* const> packets, const TimeNs* arrivals, uint64_t* handles);
 
   // The packet itself: out of the store. nullptr where no mbuf is free; it is then still held.
   rte_mbuf* take(uint64_t handle);
@@ -44,6 +44,7 @@ class PacketStore {
   void drop(uint64_t handle);
 
   TimeNs arrival(uint64_t handle) const;
+  uint32_t frame_bytes(uint64_t handle) const;
   std::span<const uint8_t> bytes(uint64_t handle) const;  // of the first segment
   void prefetch(uint64_t handle) const;
 

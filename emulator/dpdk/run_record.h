@@ -1,10 +1,4 @@
 // RunRecord: what the engine measured of a run, gathered for its certificate.
-//
-// Books of a finished run. Where frames arrive, per port, each counted once:
-//   received + copies = offered to the directions from its site + bypassed + unroutable
-//                       + handover_full + after_end
-// Where they leave, over all ports:
-//   forwarded by the directions + bypassed = sent + oversize + no_buffer + egress_full + backlog
 #pragma once
 
 #include <cstdint>
@@ -30,16 +24,18 @@ struct PortObservations {
   LatencyHistogram lateness;               // left - due; negative would be early
   LatencyHistogram arrival_uncertainty;    // time since the previous poll, per packet
   std::atomic<uint64_t> no_buffer{0};      // due to leave, and no mbuf was free
-  std::atomic<uint64_t> egress_full{0};    // due to leave, and the port did not take it in time
+  std::atomic<uint64_t> egress_full{0};    // the port took nothing for a second: given up
   std::atomic<uint64_t> handover_full{0};  // arrived, and the other lcore's ring was full
   std::atomic<uint64_t> super_frames{0};
   std::atomic<uint64_t> truncated{0};  // cut short by the port
   std::atomic<uint64_t> malformed{0};  // forwarded all the same
   std::atomic<uint64_t> bypassed{0};
   std::atomic<uint64_t> unroutable{0};  // mesh: no site has the destination
-  std::atomic<uint64_t> copies{0};      // mesh: made of arrivals that go to several sites
-  std::atomic<uint64_t> after_end{0};   // arrived while the run was drained, and not offered
-  std::atomic<uint64_t> backlog{0};     // gauge: released, not yet taken by the port
+  std::atomic<uint64_t> copies{
+      0};  // mesh: offered for broadcasts, beside or instead of the original
+  std::atomic<uint64_t> broadcasts{0};      // mesh: frames that went to all
+  std::atomic<uint64_t> egress_dropped{0};  // emulated: the site's egress limit and its AQM
+  std::atomic<uint64_t> backlog{0};         // gauge: released, not yet taken by the port
 };
 
 struct PortRecord {
@@ -47,7 +43,6 @@ struct PortRecord {
   std::string site;
   config::PortKind kind = config::PortKind::kAfPacket;
   LeftAt left = LeftAt::kHanded;
-  size_t lcore = 0;  // index of the one that polls it
   PortReading reading;
   const PortObservations* seen = nullptr;
 };

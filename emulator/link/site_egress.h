@@ -55,11 +55,15 @@ class SiteEgress {
                           : std::min(ready_.front().due, bottleneck_.service_end());
   }
 
+  uint64_t room() const { return capacity_ - held(); }
   uint64_t held() const { return ready_.size() + bottleneck_.held_packets(); }
 
   // The bottleneck's sink.
   void served(const PacketRef& packet, TimeNs, TimeNs end) { ready_.push(WithDue(packet, end)); }
-  void dropped(const PacketRef& packet) { ready_.push(packet); }
+  void dropped(PacketRef packet) {
+    packet.cause = Cause::kEgressDrop;  // its AQM's too
+    ready_.push(packet);
+  }
 
  private:
   static constexpr uint32_t kEgressStream = 0xffff;  // keys the AQM's draws, apart from any lane

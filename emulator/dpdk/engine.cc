@@ -1,0 +1,374 @@
+#include "emulator/dpdk/engine.h"
+
+#include <fmt/format.h>
+#include <rte_launch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+
+#include "emulator/dpdk/control_thread.h"
+#include "emulator/dpdk/kernel_ring.h"
+
+namespace farspan::dpdk {
+namespace {
+
+constexpr uint32_t kVlanFrameOverhead = 18;  // Ethernet header and a tag; mbufs carry no FCS
+constexpr TimeNs kDrainGrace{1'000'000'000};
+
+int RunLoop(void* loop) {
+  static_cast<LcoreLoop*>(loop)->run();
+  return 0;
+}
+
+template <typename Condition>
+bool WaitFor(Condition condition, TimeNs at_most) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds(at_most.ns);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+  return true;
+}
+
+int64_t UnixNsAt(const EngineClock& clock, TimeNs at) {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  const TimeNs engine_now = clock.now();
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec - (engine_now - at).ns;
+}
+
+}  // namespace
+
+// --- Building --------------------------------------------------------------------------------
+
+Result<std::unique_ptr<Engine>> Engine::Create(const config::EmulatorConfig& config,
+                                               const EngineOptions& options) {
+  auto plan = config::MakePlan(config, 0);
+  if (!plan) return tl::unexpected(plan.error());
+  std::unique_ptr<Engine> engine(new Engine(config, std::move(*plan)));
+  if (auto eal = engine->start_eal(options); !eal) return tl::unexpected(eal.error());
+  if (auto ports = engine->open_ports(); !ports) return tl::unexpected(ports.error());
+  if (auto pipes = engine->build_pipes(); !pipes) return tl::unexpected(pipes.error());
+  engine->build_loops();
+  if (auto capture = engine->start_capture(); !capture) return tl::unexpected(capture.error());
+  return engine;
+}
+
+Engine::Engine(const config::EmulatorConfig& config, config::Plan plan)
+    : config_(config), plan_(std::move(plan)), forwarder_(config) {}
+
+MemoryNeed Engine::memory_need() const {
+  MemoryNeed need;
+  uint64_t packets_per_s = 0;
+  for (const config::DirectionPlan& direction : plan_.directions) {
+    const uint64_t wire_bytes = link::WireBytes(config_.engine.plan_frame_bytes - 4);
+    need.directions.push_back({.in_flight_bytes = direction.held_packets * wire_bytes,
+                               .packets_max = direction.held_packets});
+    packets_per_s = std::max(packets_per_s, direction.packets_per_s);
+  }
+  need.plan_frame_bytes = config_.engine.plan_frame_bytes - 4;
+  need.largest_frame_bytes = config_.engine.mtu + kVlanFrameOverhead;
+  need.copied_frame_bytes = PacketStore::kCopiedFrameBytes;
+  need.copied_overhead_bytes = PacketStore::kSlotOverheadBytes;
+  need.ports = static_cast<uint32_t>(config_.sites.size());
+  need.lcores = std::max<uint32_t>(1, plan_.lcores);
+  for (const config::SiteSpec& site : config_.sites) {
+    if (site.port.kind != config::PortKind::kAfPacket) continue;
+    const KernelRing ring = PlanKernelRing(config_.engine.mtu, packets_per_s);
+    need.kernel_ring_bytes += 2 * ring.bytes();
+    // A slot of the kernel's ring must fit an mbuf.
+    need.largest_frame_bytes = std::max(need.largest_frame_bytes, ring.frame_bytes);
+  }
+  return need;
+}
+
+Result<void> Engine::start_eal(const EngineOptions& options) {
+  const MemoryNeed need = memory_need();
+  MachineMemory machine = ReadMachineMemory();
+  if (config_.engine.memory_bytes != 0) {
+    machine.available_bytes = std::min(machine.available_bytes, config_.engine.memory_bytes);
+  }
+  if (options.reserve_hugepages) {
+    const uint64_t missing = MissingHugepages(PlanMemory(need).eal_bytes, machine);
+    if (missing != 0) {
+      auto reserved = HugepageReservation::Take(missing);
+      if (!reserved) return tl::unexpected(reserved.error());
+      hugepages_ = std::move(*reserved);
+      machine = ReadMachineMemory();
+    }
+  }
+  auto memory = ChooseMemory(need, machine);
+  if (!memory) return tl::unexpected(memory.error());
+  memory_ = memory->plan;
+  memory_note_ = memory->note;
+
+  EalOptions eal;
+  eal.memory = *memory;
+  eal.cpus = CpusAtStart();
+  if (config_.engine.lcores.empty()) {
+    eal.polling_cpus = ChoosePollingCpus(eal.cpus, std::max<uint32_t>(1, plan_.lcores)).cpus;
+  } else {
+    eal.polling_cpus.assign(config_.engine.lcores.begin(), config_.engine.lcores.end());
+  }
+  for (const config::SiteSpec& site : config_.sites) {
+    if (site.port.kind == config::PortKind::kPci) eal.pci_devices.push_back(site.port.target);
+  }
+  eal.user_arguments = options.eal_arguments;
+  auto started = Eal::Start(eal);
+  if (!started) return tl::unexpected(started.error());
+  eal_ = std::move(*started);
+
+  auto clock = EngineClock::Start();
+  if (!clock) return tl::unexpected(clock.error());
+  clock_ = std::move(*clock);
+  auto pool =
+      MakePacketPool("farspan", memory_.mbufs, memory_.data_room_bytes, memory_.cache_mbufs);
+  if (!pool) return tl::unexpected(pool.error());
+  pool_ = std::move(*pool);
+  return {};
+}
+
+Result<void> Engine::open_ports() {
+  uint64_t packets_per_s = 0;
+  for (const config::DirectionPlan& direction : plan_.directions) {
+    packets_per_s = std::max(packets_per_s, direction.packets_per_s);
+  }
+  for (size_t site = 0; site < config_.sites.size(); ++site) {
+    PortOptions options;
+    options.pool = pool_.get();
+    options.mtu = config_.engine.mtu;
+    options.packets_per_s = packets_per_s;
+    options.stamp_clock = clock_.get();
+    auto port = Port::Open(config_.sites[site].port, options);
+    if (!port) return tl::unexpected(port.error());
+    ports_.push_back(std::make_unique<SitePort>(site, std::move(*port)));
+  }
+  return {};
+}
+
+Result<void> Engine::build_pipes() {
+  const auto site_index = [&](const std::string& name) {
+    const auto at = std::find_if(config_.sites.begin(), config_.sites.end(),
+                                 [&](const config::SiteSpec& s) { return s.name == name; });
+    FARSPAN_CHECK(at != config_.sites.end());
+    return static_cast<size_t>(at - config_.sites.begin());
+  };
+  const TimeNs start = clock_->now();
+  for (const config::LinkSpec& link : config_.links) {
+    for (uint32_t direction = 0; direction < 2; ++direction) {
+      const auto number = static_cast<uint32_t>(pipes_.size());
+      PipeSetup setup;
+      setup.link = &link;
+      setup.direction = direction;
+      setup.number = number;
+      setup.from = site_index(direction == 0 ? link.a : link.b);
+      setup.to = site_index(direction == 0 ? link.b : link.a);
+      setup.seed = config_.seed;
+      setup.mtu = config_.engine.mtu;
+      setup.capacity.packets = plan_.directions[number].held_packets;
+      setup.ring_bytes = memory_.byte_ring_bytes[number];
+      setup.pool = pool_.get();
+      setup.node = ports_[setup.to]->port().numa_node();
+      setup.start = start;
+      setup.ingress = &ports_[setup.from]->observations();
+      auto pipe = Pipe::Create(setup);
+      if (!pipe) return tl::unexpected(pipe.error());
+      ports_[setup.to]->add_incoming(pipe->get());
+      pipes_.push_back(std::move(*pipe));
+      specs_.push_back(direction == 0 ? link.ab : link.ba);
+    }
+  }
+  for (size_t site = 0; site < config_.sites.size(); ++site) {
+    if (!config_.sites[site].egress) continue;
+    const config::EgressSpec& egress = *config_.sites[site].egress;
+    uint64_t capacity = kBurst;
+    for (const auto& pipe : pipes_) {
+      if (pipe->setup().to == site) capacity += pipe->setup().capacity.packets;
+    }
+    ports_[site]->set_egress(std::make_unique<link::SiteEgress>(
+        egress.queue, egress.rate, MakeStreamKey(config_.seed, config_.sites[site].name, 2),
+        capacity));
+  }
+  return {};
+}
+
+bool Engine::spins() const {
+  if (config_.engine.idle != config::IdlePolicy::kAuto) {
+    return config_.engine.idle == config::IdlePolicy::kSpin;
+  }
+  return CpusAtStart().size() >= eal_->polling_lcores().size() + 2;
+}
+
+void Engine::build_loops() {
+  TimeNs longest{};
+  for (const config::DirectionPlan& direction : plan_.directions) {
+    longest = std::max(longest, direction.largest_delay);
+  }
+  const std::vector<unsigned>& lcores = eal_->polling_lcores();
+  for (const unsigned lcore : lcores) {
+    LcoreSetup setup;
+    setup.cpu = static_cast<unsigned>(rte_lcore_to_cpu_id(static_cast<int>(lcore)));
+    setup.spin = spins();
+    setup.clock = clock_.get();
+    setup.forwarder = &forwarder_;
+    setup.phase = &phase_;
+    setup.drain_at_most = longest + kDrainGrace;
+    loops_.push_back(std::make_unique<LcoreLoop>(setup));
+  }
+  // Both directions of a wire share an lcore unless more were asked for.
+  std::vector<SitePort*> ends;
+  for (const auto& port : ports_) ends.push_back(port.get());
+  for (size_t site = 0; site < ports_.size(); ++site) {
+    loop_of_site_.push_back(site % loops_.size());
+    std::vector<Pipe*> routes(ports_.size(), nullptr);
+    for (const auto& pipe : pipes_) {
+      if (pipe->setup().from == site) routes[pipe->setup().to] = pipe.get();
+    }
+    loop_of_site(site).add_port(ports_[site].get(), std::move(routes), ends);
+  }
+  for (const auto& pipe : pipes_) loop_of_site(pipe->setup().to).add_pipe(pipe.get());
+}
+
+Result<void> Engine::start_capture() {
+  if (config_.engine.capture.file.empty()) return {};
+  CaptureOptions options;
+  options.path = config_.engine.capture.file;
+  options.snap_bytes = config_.engine.capture.snap_bytes;
+  options.max_bytes = config_.engine.capture.max_bytes;
+  options.producers = static_cast<uint32_t>(loops_.size());
+  options.unix_ns_at_zero = UnixNsAt(*clock_, TimeNs{});
+  for (const config::SiteSpec& site : config_.sites) {
+    options.interfaces.push_back({.name = site.name, .description = site.port.text});
+  }
+  auto capture = CaptureWriter::Create(options);
+  if (!capture) return tl::unexpected(capture.error());
+  capture_ = std::move(*capture);
+  for (size_t site = 0; site < ports_.size(); ++site) {
+    CaptureProducer* producer = &capture_->producer(loop_of_site_[site]);
+    ports_[site]->capture_with(producer);
+    for (const auto& pipe : pipes_) {
+      if (pipe->setup().to == site) pipe->capture_with(producer);
+    }
+  }
+  capture_thread_ = StartControlThread("farspan-capture",
+                                       [this](std::stop_token stop) { (void)capture_->run(stop); });
+  return {};
+}
+
+// --- Running ---------------------------------------------------------------------------------
+
+Result<void> Engine::start() {
+  const std::vector<unsigned>& lcores = eal_->polling_lcores();
+  for (size_t i = 0; i < loops_.size(); ++i) {
+    if (rte_eal_remote_launch(RunLoop, loops_[i].get(), lcores[i]) != 0) {
+      return Fail(ErrorCode::kMachine, fmt::format("lcore {} would not start", lcores[i]));
+    }
+  }
+  running_ = true;
+  for (const auto& loop : loops_) {
+    if (!WaitFor([&] { return loop->measured(); }, TimeNs{10'000'000'000})) {
+      return Fail(ErrorCode::kMachine,
+                  fmt::format("CPU {} gave the engine no time to start", loop->cpu()));
+    }
+  }
+  for (const auto& port : ports_) port->port().start_counting();
+  started_ = clock_->now();
+  phase_.store(Phase::kRun, std::memory_order_release);
+  return {};
+}
+
+void Engine::stop() {
+  if (!running_) return;
+  if (phase_.load() == Phase::kRun) close_books();
+  phase_.store(Phase::kEnd, std::memory_order_release);
+  rte_eal_mp_wait_lcore();
+  running_ = false;
+  if (capture_thread_.joinable()) {
+    capture_thread_.request_stop();
+    capture_thread_.join();
+  }
+}
+
+// What arrives after the books are closed is not this run's; what was held still leaves.
+void Engine::close_books() {
+  for (const auto& port : ports_) closing_.push_back(port->port().reading());
+  phase_.store(Phase::kDrain, std::memory_order_release);
+  for (const auto& loop : loops_) {
+    WaitFor([&] { return loop->drained(); }, TimeNs{60'000'000'000});
+  }
+  stopped_ = clock_->now();
+  for (size_t site = 0; site < ports_.size(); ++site) {
+    const PortReading last = ports_[site]->port().reading();
+    PortReading& closing = closing_[site];
+    closing.rx_packets = last.rx_packets;
+    closing.rx_bytes = last.rx_bytes;
+    closing.tx_packets = last.tx_packets;
+    closing.tx_bytes = last.tx_bytes;
+    closing.tx_errors = last.tx_errors;
+    closing.own_oversize = last.own_oversize;
+    closing.own_unsent = last.own_unsent;
+    closing.own_unsent_bound = last.own_unsent_bound;
+  }
+  phase_.store(Phase::kMeasureAfter, std::memory_order_release);
+  for (const auto& loop : loops_) {
+    WaitFor([&] { return loop->done(); }, TimeNs{60'000'000'000});
+  }
+  const std::lock_guard lock(control_);
+  finished_ = true;
+}
+
+Engine::~Engine() { stop(); }
+
+TimeNs Engine::uptime() const { return (finished_ ? stopped_ : clock_->now()) - started_; }
+
+RunRecord Engine::record() const {
+  const std::lock_guard lock(control_);
+  RunRecord record;
+  record.duration = uptime();
+  record.seed = config_.seed;
+  record.finished = finished_;
+  record.clock = clock_->quality();
+  record.budgets = config_.engine.budgets;
+  for (const auto& loop : loops_) {
+    LcoreRecord lcore;
+    lcore.cpu = loop->cpu();
+    lcore.spins = loop->spins();
+    lcore.loop = &loop->loop_times();
+    if (loop->measured()) lcore.before = loop->gaps_before();
+    if (loop->done()) lcore.after = loop->gaps_after();
+    record.lcores.push_back(lcore);
+  }
+  for (size_t site = 0; site < ports_.size(); ++site) {
+    const SitePort& port = *ports_[site];
+    record.ports.push_back({.name = port.port().name(),
+                            .site = config_.sites[site].name,
+                            .kind = config_.sites[site].port.kind,
+                            .left = port.left_at(),
+                            .reading = finished_ ? closing_[site] : port.port().reading(),
+                            .seen = &port.observations()});
+  }
+  for (const auto& pipe : pipes_) {
+    const PipeSetup& setup = pipe->setup();
+    record.directions.push_back({.link = setup.link->name,
+                                 .direction = std::string(pipe->direction_text()),
+                                 .from = config_.sites[setup.from].name,
+                                 .to = config_.sites[setup.to].name,
+                                 .counters = pipe->published()});
+  }
+  return record;
+}
+
+std::optional<CaptureCounts> Engine::capture_counts() const {
+  if (capture_ == nullptr) return std::nullopt;
+  CaptureCounts sum;
+  for (size_t site = 0; site < ports_.size(); ++site) {
+    const CaptureCounts counts = capture_->counts(site);
+    sum.offered += counts.offered;
+    sum.lost += counts.lost;
+    sum.written += counts.written;
+  }
+  return sum;
+}
+
+}  // namespace farspan::dpdk

@@ -1,0 +1,132 @@
+// Live changes to a running engine.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "emulator/dpdk/engine.h"
+
+namespace farspan::dpdk {
+namespace {
+
+constexpr TimeNs kAnswerAtMost{2'000'000'000};
+
+template <typename Lanes, typename Function>
+void ForLanes(Lanes& lanes, int named, Function function) {
+  for (size_t i = 0; i < lanes.size(); ++i) {
+    if (named == link::kAllLanes || named == static_cast<int>(i)) function(lanes[i]);
+  }
+}
+
+}  // namespace
+
+void ApplyTo(link::DirectionSpec& spec, const link::Change& change) {
+  if (const auto* path = std::get_if<link::SetPath>(&change)) {
+    ForLanes(spec.lanes, path->lane, [&](link::LaneSpec& lane) { lane.path = path->path; });
+  } else if (const auto* protect = std::get_if<link::ProtectionSwitch>(&change)) {
+    ForLanes(spec.lanes, protect->lane, [&](link::LaneSpec& lane) { lane.path = protect->path; });
+  } else if (const auto* rate = std::get_if<link::SetRate>(&change)) {
+    ForLanes(spec.lanes, rate->lane, [&](link::LaneSpec& lane) { lane.rate = rate->rate; });
+  } else if (const auto* loss = std::get_if<link::SetLoss>(&change)) {
+    ForLanes(spec.lanes, loss->lane, [&](link::LaneSpec& lane) { lane.loss = loss->loss; });
+  } else if (const auto* jitter = std::get_if<link::SetJitter>(&change)) {
+    spec.jitter = jitter->jitter;
+  }
+}
+
+link::DirectionSpec Engine::direction_spec(size_t number) const {
+  const std::lock_guard lock(control_);
+  return specs_[number];
+}
+
+// The capacity is what was planned; would a link like this have been planned larger?
+Result<void> Engine::check_headroom(size_t number, const link::DirectionSpec& spec) const {
+  config::EmulatorConfig changed = config_;
+  config::LinkSpec& link = changed.links[number / 2];
+  (number % 2 == 0 ? link.ab : link.ba) = spec;
+  auto plan = config::MakePlan(changed, 0);
+  if (!plan) return tl::unexpected(plan.error());
+  const uint64_t needed = plan->directions[number].held_packets;
+  const uint64_t planned = plan_.directions[number].held_packets;
+  if (needed <= planned) return {};
+  return Fail(
+      ErrorCode::kConflict,
+      fmt::format("this would hold up to {} packets, and memory is planned for {}: start the "
+                  "emulator with a larger engine.headroom_delay or engine.headroom_rate",
+                  needed, planned),
+      "link " + link.name);
+}
+
+Result<TimeNs> Engine::change(std::string_view link, std::optional<uint32_t> direction,
+                              const std::vector<link::Change>& changes) {
+  const std::lock_guard lock(control_);
+  const auto at = std::find_if(config_.links.begin(), config_.links.end(),
+                               [&](const config::LinkSpec& l) { return l.name == link; });
+  if (at == config_.links.end()) {
+    std::vector<std::string_view> names;
+    for (const config::LinkSpec& l : config_.links) names.push_back(l.name);
+    return Fail(ErrorCode::kNotFound, fmt::format("there is no link \"{}\"; the links are: {}",
+                                                  link, fmt::join(names, ", ")));
+  }
+  const auto first = static_cast<size_t>(at - config_.links.begin()) * 2;
+  for (size_t number = first; number < first + 2; ++number) {
+    if (direction && *direction != number - first) continue;
+    link::DirectionSpec spec = specs_[number];
+    for (const link::Change& change : changes) ApplyTo(spec, change);
+    if (auto fits = check_headroom(number, spec); !fits) return tl::unexpected(fits.error());
+  }
+  TimeNs applied{};
+  for (size_t number = first; number < first + 2; ++number) {
+    if (direction && *direction != number - first) continue;
+    auto done = apply(number, changes);
+    if (!done) return done;
+    applied = std::max(applied, *done);
+  }
+  return applied - started_;
+}
+
+Result<TimeNs> Engine::start_epoch() {
+  const std::lock_guard lock(control_);
+  TimeNs applied{};
+  for (size_t number = 0; number < pipes_.size(); ++number) {
+    auto done = apply(number, {link::StartEpoch{}});
+    if (!done) return done;
+    applied = std::max(applied, *done);
+  }
+  return applied - started_;
+}
+
+Result<TimeNs> Engine::apply(size_t number, const std::vector<link::Change>& changes) {
+  if (phase_.load() != Phase::kRun) {
+    return Fail(ErrorCode::kConflict, "the emulator is not running");
+  }
+  Pipe& pipe = *pipes_[number];
+  auto command = std::make_unique<LcoreCommand>();
+  command->pipe = &pipe;
+  for (const link::Change& change : changes) {
+    auto prepared = pipe.link().prepare(change);
+    if (!prepared) {
+      Error error = prepared.error();
+      error.context = "link " + pipe.setup().link->name;
+      return tl::unexpected(error);
+    }
+    command->changes.push_back(std::move(*prepared));
+  }
+  if (!loop_of_site(pipe.setup().to).send(command.get())) {
+    return Fail(ErrorCode::kConflict, "too many changes wait for the engine; try again");
+  }
+  const auto give_up =
+      std::chrono::steady_clock::now() + std::chrono::nanoseconds(kAnswerAtMost.ns);
+  while (command->applied_ns.load(std::memory_order_acquire) < 0) {
+    if (std::chrono::steady_clock::now() >= give_up) {
+      abandoned_.push_back(std::move(command));  // the lcore may still come to it
+      return Fail(ErrorCode::kIo, "the engine did not answer: its core has no time");
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  for (const link::Change& change : changes) ApplyTo(specs_[number], change);
+  return TimeNs{command->applied_ns.load()};
+}
+
+}  // namespace farspan::dpdk

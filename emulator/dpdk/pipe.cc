@@ -1,0 +1,136 @@
+#include "emulator/dpdk/pipe.h"
+
+#include <array>
+#include <utility>
+
+#include "emulator/base/random.h"
+#include "emulator/roce/frame_view.h"
+#include "emulator/roce/rewrite.h"
+
+namespace farspan::dpdk {
+namespace {
+
+constexpr size_t kHandoverPackets = 4096;
+
+void Bump(std::atomic<uint64_t>& counter) { counter.fetch_add(1, std::memory_order_relaxed); }
+
+std::span<uint8_t> FirstSegment(rte_mbuf* packet) {
+  return {rte_pktmbuf_mtod(packet, uint8_t*), packet->data_len};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Pipe>> Pipe::Create(const PipeSetup& setup) {
+  const bool ab = setup.direction == 0;
+  const link::DirectionSpec& spec = ab ? setup.link->ab : setup.link->ba;
+  auto link = link::Link::Create(spec, {setup.seed, setup.link->name, setup.direction},
+                                 setup.capacity, setup.start);
+  if (!link) return tl::unexpected(link.error());
+  auto store = PacketStore::Create(setup.pool, setup.ring_bytes, setup.node);
+  if (!store) return tl::unexpected(store.error());
+  auto classes =
+      roce::ClassMap::Create(spec.bottleneck, setup.link->unmatched == config::Unmatched::kBypass);
+  if (!classes) return tl::unexpected(classes.error());
+  auto rules =
+      roce::RuleTable::Create(ab ? setup.link->ab_rules : setup.link->ba_rules, setup.start);
+  if (!rules) return tl::unexpected(rules.error());
+  return std::unique_ptr<Pipe>(
+      new Pipe(setup, std::move(*link), std::move(*store), std::move(*classes), std::move(*rules)));
+}
+
+Pipe::Pipe(const PipeSetup& setup, std::unique_ptr<link::Link> link,
+           std::unique_ptr<PacketStore> store, roce::ClassMap classes, roce::RuleTable rules)
+    : setup_(setup),
+      needs_flow_((setup.direction == 0 ? setup.link->ab : setup.link->ba).lanes.size() > 1),
+      link_(std::move(link)),
+      store_(std::move(store)),
+      classes_(std::move(classes)),
+      rules_(std::move(rules)),
+      corrupt_key_(MakeStreamKey(setup.seed, setup.link->name, setup.direction)),
+      handover_(kHandoverPackets) {}
+
+size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBurst> bypass) {
+  std::array<link::PacketRef, kBurst> refs;
+  std::array<rte_mbuf*, kBurst> kept;
+  std::array<TimeNs, kBurst> times;
+  std::array<uint64_t, kBurst> handles;
+  size_t count = 0;
+  size_t bypassing = 0;
+  for (const Arrival& arrival : arrivals) {
+    rte_mbuf* packet = arrival.packet;
+    const roce::FrameView view =
+        roce::ParseFrame(FirstSegment(packet), packet->pkt_len, setup_.mtu);
+    if (view.malformed || view.truncated || view.super_frame) [[unlikely]]
+      note_oddities(view);
+    const uint8_t traffic_class = classes_.classify(view);
+    if (traffic_class == roce::ClassMap::kBypass) [[unlikely]] {
+      bypass[bypassing++] = packet;
+      continue;
+    }
+    const uint8_t rule = rules_.match(view, arrival.at);
+    if (capture_ != nullptr) capture_ingress(arrival, sequence_);
+    kept[count] = packet;
+    times[count] = arrival.at;
+    refs[count++] = {.handle = 0,
+                     .due = arrival.at,
+                     .wire_bytes = link::WireBytes(packet->pkt_len),
+                     .flow = needs_flow_ ? roce::FlowHash(view) : 0,
+                     .sequence = sequence_++,
+                     .traffic_class = traffic_class,
+                     .flags = view.ecn != 0 ? uint8_t{link::kEcnCapable} : uint8_t{0},
+                     .cause = link::Cause::kNone,
+                     .rule = rule};
+  }
+  store_->put({kept.data(), count}, times.data(), handles.data());
+  for (size_t i = 0; i < count; ++i) refs[i].handle = handles[i];
+  const std::span<const link::PacketRef> offered(refs.data(), count);
+  const size_t taken = link_->offer(TimeNs{}, offered);
+  for (const link::PacketRef& refused : offered.subspan(taken)) {
+    store_->drop(refused.handle);
+    Bump(setup_.ingress->no_buffer);
+  }
+  return bypassing;
+}
+
+size_t Pipe::take_over(std::span<Arrival, kBurst> out) {
+  size_t count = 0;
+  while (count < out.size() && handover_.pop(out[count])) ++count;
+  return count;
+}
+
+rte_mbuf* Pipe::open(const link::PacketRef& ref, bool& no_buffer) {
+  no_buffer = false;
+  if ((ref.flags & link::kDropped) != 0) {
+    store_->drop(ref.handle);
+    return nullptr;
+  }
+  const bool duplicate = (ref.flags & link::kDuplicate) != 0;
+  rte_mbuf* packet = duplicate ? store_->copy(ref.handle) : store_->take(ref.handle);
+  if (packet == nullptr) {
+    no_buffer = true;
+    if (!duplicate) store_->drop(ref.handle);
+    return nullptr;
+  }
+  if ((ref.flags & link::kMarked) != 0) roce::SetCe(FirstSegment(packet));
+  if ((ref.flags & link::kCorrupted) != 0) {
+    const RandomWords random = Draw(corrupt_key_, RandomPurpose::kCorrupt, ref.sequence);
+    roce::CorruptPayload(FirstSegment(packet), random.hi);
+  }
+  return packet;
+}
+
+void Pipe::note_oddities(const roce::FrameView& view) {
+  if (view.malformed) Bump(setup_.ingress->malformed);
+  if (view.truncated) Bump(setup_.ingress->truncated);
+  if (view.super_frame) Bump(setup_.ingress->super_frames);
+}
+
+void Pipe::capture_ingress(const Arrival& arrival, uint32_t sequence) {
+  const CaptureRecord record{.at = arrival.at,
+                             .packet_id = packet_id(sequence),
+                             .frame_bytes = arrival.packet->pkt_len,
+                             .interface = static_cast<uint16_t>(setup_.from)};
+  capture_->offer(record, FirstSegment(arrival.packet));
+}
+
+}  // namespace farspan::dpdk

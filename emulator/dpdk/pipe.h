@@ -1,0 +1,112 @@
+// Pipe: one direction of one link on its lcore: frames in, refs through the model, frames out.
+//
+//   accept: parse -> class, rule, flow -> store -> Link::offer
+//   release: Link::release -> (site egress, SitePort) -> open: store, verdict -> mbuf
+//
+// Threads: everything on the lcore of the port where the direction ends, but hand_over(), which is
+// for the lcore of the port where it begins, and published(), for any.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "emulator/base/result.h"
+#include "emulator/base/random.h"
+#include "emulator/base/ring.h"
+#include "emulator/base/seqlock.h"
+#include "emulator/config/schema.h"
+#include "emulator/dpdk/packet_store.h"
+#include "emulator/dpdk/pcapng_writer.h"
+#include "emulator/dpdk/run_record.h"
+#include "emulator/link/link.h"
+#include "emulator/roce/class_map.h"
+#include "emulator/roce/rule_table.h"
+
+namespace farspan::dpdk {
+
+inline constexpr size_t kBurst = 32;
+
+// A frame with the time at which it came.
+struct Arrival {
+  rte_mbuf* packet = nullptr;
+  TimeNs at{};
+};
+
+struct PipeSetup {
+  const config::LinkSpec* link = nullptr;
+  uint32_t direction = 0;  // 0: a to b
+  uint32_t number = 0;     // among all directions
+  size_t from = 0;         // sites
+  size_t to = 0;
+  uint64_t seed = 1;
+  uint32_t mtu = 1500;
+  link::LinkCapacity capacity;
+  uint64_t ring_bytes = 0;
+  rte_mempool* pool = nullptr;
+  int node = -1;
+  TimeNs start{};
+  PortObservations* ingress = nullptr;  // of the port where packets come from
+};
+
+class Pipe {
+ public:
+  static Result<std::unique_ptr<Pipe>> Create(const PipeSetup& setup);
+
+  const PipeSetup& setup() const { return setup_; }
+  std::string_view direction_text() const { return setup_.direction == 0 ? "ab" : "ba"; }
+  link::Link& link() { return *link_; }
+  const link::Link& link() const { return *link_; }
+
+  // Packets in order of arrival, at most kBurst. Those that bypass the link are put behind the
+  // others' back into `bypass` and stay the caller's; returns their number.
+  size_t accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBurst> bypass);
+
+  // From another lcore. False when its ring is full: the packet stays the caller's.
+  bool hand_over(const Arrival& arrival) { return handover_.push(arrival); }
+  size_t take_over(std::span<Arrival, kBurst> out);
+
+  size_t release(TimeNs now, std::span<link::PacketRef> out) {
+    const size_t count = link_->release(now, out);
+    for (size_t i = 0; i < count; ++i) out[i].flow = setup_.number;  // the hash has been used
+    for (size_t i = 0; i < count; ++i) store_->prefetch(out[i].handle);
+    return count;
+  }
+  // Carries out a ref's verdict: the packet to send, or nullptr where it was dropped or no mbuf is
+  // free (`no_buffer` is set then).
+  rte_mbuf* open(const link::PacketRef& ref, bool& no_buffer);
+
+  void publish() { published_.store(link_->counters()); }
+  link::DirectionCounters published() const { return published_.load(); }
+  TimeNs arrival(const link::PacketRef& ref) const { return store_->arrival(ref.handle); }
+  std::span<const uint8_t> bytes(const link::PacketRef& ref) const {
+    return store_->bytes(ref.handle);
+  }
+  uint32_t frame_bytes(const link::PacketRef& ref) const { return store_->frame_bytes(ref.handle); }
+  uint64_t packet_id(uint32_t sequence) const { return uint64_t{setup_.number} << 32 | sequence; }
+
+  void capture_with(CaptureProducer* producer) { capture_ = producer; }
+
+ private:
+  Pipe(const PipeSetup& setup, std::unique_ptr<link::Link> link, std::unique_ptr<PacketStore> store,
+       roce::ClassMap classes, roce::RuleTable rules);
+  void note_oddities(const roce::FrameView& view);
+  void capture_ingress(const Arrival& arrival, uint32_t sequence);
+
+  const PipeSetup setup_;
+  const bool needs_flow_;
+  std::unique_ptr<link::Link> link_;
+  std::unique_ptr<PacketStore> store_;
+  roce::ClassMap classes_;
+  roce::RuleTable rules_;
+  const StreamKey corrupt_key_;
+  uint32_t sequence_ = 0;
+  CaptureProducer* capture_ = nullptr;
+  SpscRing<Arrival> handover_;
+  Seqlock<link::DirectionCounters> published_;
+};
+
+}  // namespace farspan::dpdk

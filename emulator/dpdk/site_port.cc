@@ -1,0 +1,164 @@
+#include "emulator/dpdk/site_port.h"
+
+#include <algorithm>
+
+namespace farspan::dpdk {
+
+SitePort::SitePort(size_t site, std::unique_ptr<Port> port) : site_(site), port_(std::move(port)) {}
+
+size_t SitePort::arrive(ClockReader& clock, std::span<Arrival, kBurst> out) {
+  std::array<rte_mbuf*, kBurst> packets;
+  const size_t count = port_->rx(packets);
+  const TimeNs now = clock.now();
+  const TimeNs since_poll = now - last_poll_;
+  last_poll_ = now;
+  if (count == 0) return 0;
+  if (port_->has_stamps()) {
+    for (size_t i = 0; i < count; ++i) {
+      const std::optional<TimeNs> stamp = port_->stamp(*packets[i]);
+      out[i] = {packets[i], stamp.value_or(now)};
+      seen_.arrival_uncertainty.add(stamp ? TimeNs{} : since_poll);
+    }
+    return count;
+  }
+  seen_.arrival_uncertainty.add(since_poll, count);
+  for (size_t i = 0; i < count; ++i) {
+    rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
+    out[i] = {packets[i], now};
+  }
+  return count;
+}
+
+size_t SitePort::depart(ClockReader& clock) {
+  size_t moved = 0;
+  const TimeNs now = clock.now();
+  for (Source& source : sources_) source.exhausted = false;
+  if (egress_ != nullptr) through_egress(now);
+  for (int burst = 0; burst < kBurstsPerDeparture; ++burst) {
+    const size_t room = std::min(kBurst, kPending - pending_count_);
+    std::array<link::PacketRef, kBurst> refs;
+    const size_t count = gather(now, {refs.data(), room});
+    for (size_t i = 0; i < count; ++i) open(refs[i], now);
+    moved += count;
+    if (pending_count_ != 0) flush(clock);
+    if (count < room || room == 0) break;
+  }
+  return moved;
+}
+
+size_t SitePort::gather(TimeNs now, std::span<link::PacketRef> out) {
+  return egress_ != nullptr ? egress_->release(now, out) : merge(now, out);
+}
+
+// Everything that has come through the fibers by `now` reaches the port before its queue is served
+// up to `now`.
+void SitePort::through_egress(TimeNs now) {
+  std::array<link::PacketRef, kBurst> refs;
+  for (;;) {
+    const size_t room = std::min<uint64_t>(kBurst, egress_->room());
+    const size_t count = merge(now, {refs.data(), room});
+    if (count == 0) return;
+    egress_->offer(now, {refs.data(), count});
+  }
+}
+
+size_t SitePort::merge(TimeNs now, std::span<link::PacketRef> out) {
+  if (sources_.size() == 1) return sources_[0].pipe->release(now, out);
+  size_t merged = 0;
+  for (; merged < out.size(); ++merged) {
+    Source* first = nullptr;
+    for (Source& source : sources_) {
+      if (source.next == source.count && !source.exhausted) {
+        source.next = 0;
+        source.count = source.pipe->release(now, source.refs);
+        source.exhausted = source.count < source.refs.size();
+      }
+      if (source.next == source.count) continue;
+      if (first == nullptr || source.refs[source.next].due < first->refs[first->next].due) {
+        first = &source;
+      }
+    }
+    if (first == nullptr) break;
+    out[merged] = first->refs[first->next++];
+  }
+  return merged;
+}
+
+void SitePort::open(const link::PacketRef& ref, TimeNs now) {
+  Pipe* pipe = sources_[0].pipe;
+  for (size_t i = 1; pipe->setup().number != ref.flow; ++i) pipe = sources_[i].pipe;
+  if (capture_ != nullptr) capture(ref, *pipe, now);
+  if (ref.cause == link::Cause::kEgressDrop) {
+    seen_.egress_dropped.fetch_add(1, std::memory_order_relaxed);
+  }
+  bool no_buffer = false;
+  rte_mbuf* packet = pipe->open(ref, no_buffer);
+  if (no_buffer) seen_.no_buffer.fetch_add(1, std::memory_order_relaxed);
+  if (packet == nullptr) return;
+  pending_[pending_count_] = packet;
+  pending_due_[pending_count_++] = ref.due;
+}
+
+void SitePort::capture(const link::PacketRef& ref, const Pipe& pipe, TimeNs now) {
+  const std::span<const uint8_t> bytes = pipe.bytes(ref);
+  const bool dropped = (ref.flags & link::kDropped) != 0;
+  const CaptureRecord record{.at = dropped ? ref.due : now,
+                             .ingress = pipe.arrival(ref),
+                             .due = ref.due,
+                             .packet_id = pipe.packet_id(ref.sequence),
+                             .frame_bytes = pipe.frame_bytes(ref),
+                             .interface = static_cast<uint16_t>(site_),
+                             .outbound = true,
+                             .flags = ref.flags,
+                             .cause = ref.cause,
+                             .rule = ref.rule};
+  capture_->offer(record, bytes);
+}
+
+void SitePort::bypass(rte_mbuf* packet, TimeNs now) {
+  if (pending_count_ == kPending) {
+    rte_pktmbuf_free(packet);
+    seen_.egress_full.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  seen_.bypassed.fetch_add(1, std::memory_order_relaxed);
+  pending_[pending_count_] = packet;
+  pending_due_[pending_count_++] = now;
+}
+
+void SitePort::flush(ClockReader& clock) {
+  const TimeNs released = clock.now();
+  size_t sent = port_->tx({pending_.data(), pending_count_});
+  const TimeNs left = left_at() == LeftAt::kReleased ? released : clock.now();
+  for (size_t i = 0; i < sent; ++i) seen_.lateness.add(left - pending_due_[i]);
+  if (sent == 0 && released - pending_due_[0] > kGiveUp) {
+    rte_pktmbuf_free_bulk(pending_.data(), static_cast<unsigned>(pending_count_));
+    seen_.egress_full.fetch_add(pending_count_, std::memory_order_relaxed);
+    sent = pending_count_;
+  }
+  std::copy(pending_.begin() + sent, pending_.begin() + pending_count_, pending_.begin());
+  std::copy(pending_due_.begin() + sent, pending_due_.begin() + pending_count_,
+            pending_due_.begin());
+  pending_count_ -= sent;
+  seen_.backlog.store(pending_count_, std::memory_order_relaxed);
+}
+
+TimeNs SitePort::next_deadline() const {
+  if (pending_count_ != 0) return pending_due_[0];
+  TimeNs earliest = egress_ != nullptr ? egress_->next_deadline() : kNever;
+  for (const Source& source : sources_) {
+    if (source.next != source.count) return source.refs[source.next].due;
+    earliest = std::min(earliest, source.pipe->link().next_deadline());
+  }
+  return earliest;
+}
+
+uint64_t SitePort::held() const {
+  uint64_t held = pending_count_ + (egress_ != nullptr ? egress_->held() : 0);
+  for (const Source& source : sources_) {
+    held += source.count - source.next + source.pipe->link().counters().held_packets;
+  }
+  return held;
+}
+
+}  // namespace farspan::dpdk

@@ -1,0 +1,83 @@
+// SitePort: a site's port with all that ends there: the pipes into the site, the site's own egress
+// limit if it has one, and what waits for the port to take it.
+//
+// Packets of several pipes are merged by due time before the egress or the port sees them.
+// Threads: the lcore that owns the port; observations() for any.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "emulator/dpdk/clock.h"
+#include "emulator/dpdk/pipe.h"
+#include "emulator/dpdk/port.h"
+#include "emulator/dpdk/run_record.h"
+#include "emulator/link/site_egress.h"
+
+namespace farspan::dpdk {
+
+class SitePort {
+ public:
+  SitePort(size_t site, std::unique_ptr<Port> port);
+
+  size_t site() const { return site_; }
+  Port& port() { return *port_; }
+  const Port& port() const { return *port_; }
+  PortObservations& observations() { return seen_; }
+  const PortObservations& observations() const { return seen_; }
+  LeftAt left_at() const { return port_->hardware() ? LeftAt::kReleased : LeftAt::kHanded; }
+
+  void add_incoming(Pipe* pipe) { sources_.push_back({.pipe = pipe}); }
+  void set_egress(std::unique_ptr<link::SiteEgress> egress) { egress_ = std::move(egress); }
+  void capture_with(CaptureProducer* producer) { capture_ = producer; }
+
+  // Receives a burst, stamps it, notes how well its arrival is known. Returns its length.
+  size_t arrive(ClockReader& clock, std::span<Arrival, kBurst> out);
+  // Sends what is due. Returns how many packets it moved.
+  size_t depart(ClockReader& clock);
+  // Sends a packet round the model, at once.
+  void bypass(rte_mbuf* packet, TimeNs now);
+
+  // When depart() will next have something to do.
+  TimeNs next_deadline() const;
+  uint64_t held() const;
+  // Time passed without polling on purpose (before the run, between phases).
+  void forget_last_poll(TimeNs now) { last_poll_ = now; }
+
+ private:
+  static constexpr size_t kPending = 256;
+  static constexpr int kBurstsPerDeparture = 4;
+  static constexpr TimeNs kGiveUp{1'000'000'000};
+
+  struct Source {
+    Pipe* pipe = nullptr;
+    size_t next = 0;
+    size_t count = 0;
+    bool exhausted = false;  // for the current instant
+    std::array<link::PacketRef, kBurst> refs{};
+  };
+
+  size_t gather(TimeNs now, std::span<link::PacketRef> out);
+  size_t merge(TimeNs now, std::span<link::PacketRef> out);
+  void through_egress(TimeNs now);
+  void open(const link::PacketRef& ref, TimeNs now);
+  void capture(const link::PacketRef& ref, const Pipe& pipe, TimeNs now);
+  void flush(ClockReader& clock);
+
+  const size_t site_;
+  std::unique_ptr<Port> port_;
+  PortObservations seen_;
+  std::vector<Source> sources_;
+  std::unique_ptr<link::SiteEgress> egress_;
+  CaptureProducer* capture_ = nullptr;
+  TimeNs last_poll_{};
+
+  std::array<rte_mbuf*, kPending> pending_{};
+  std::array<TimeNs, kPending> pending_due_{};
+  size_t pending_count_ = 0;
+};
+
+}  // namespace farspan::dpdk
