@@ -4,7 +4,7 @@
 #include "emulator/dpdk/port.h"
 
 #include <fmt/format.h>
-#include <rte_bus_vdev.h>
+#include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ether.h>
 #include <rte_mbuf_dyn.h>
@@ -32,6 +32,7 @@ constexpr uint32_t kEthernetBytes = 14;
 constexpr uint32_t kTagBytes = 4;
 constexpr size_t kBurst = 64;
 constexpr int kOpenTries = 100;
+constexpr int kOpenBursts = 1024;  // more than any ring holds; net_null never ends
 constexpr int kStampTries = 100;
 
 tl::unexpected<Error> DpdkFailed(const std::string& port, const std::string& what, int error) {
@@ -110,7 +111,7 @@ Port::~Port() {
   stamp_clock_.reset();
   if (started_) rte_eth_dev_stop(id_);
   if (id_ != RTE_MAX_ETHPORTS) rte_eth_dev_close(id_);
-  if (!vdev_.empty()) rte_vdev_uninit(vdev_.c_str());
+  if (!vdev_.empty()) rte_eal_hotplug_remove("vdev", vdev_.c_str());
   // kernel_ restores its interface after the device is gone.
 }
 
@@ -145,7 +146,7 @@ Result<void> Port::make_vdev(const std::string& name, const std::string& argumen
   // One that the person's EAL arguments made is used as it is, and left.
   if (rte_eth_dev_get_port_by_name(name.c_str(), &id_) == 0) return {};
   id_ = RTE_MAX_ETHPORTS;
-  if (const int error = rte_vdev_init(name.c_str(), arguments.c_str()); error != 0) {
+  if (const int error = rte_eal_hotplug_add("vdev", name.c_str(), arguments.c_str()); error != 0) {
     return DpdkFailed(name_, fmt::format("DPDK cannot make the device \"{},{}\"", name, arguments),
                       error);
   }
@@ -172,6 +173,13 @@ Result<void> Port::open_kernel_interface(const config::PortSpec& spec) {
   }
   max_frame_bytes_ = kernel_->mtu() + kEthernetBytes;
   if (spec.kind == config::PortKind::kAfXdp) {
+    if (rte_pktmbuf_data_room_size(options_.pool) > RTE_MBUF_DEFAULT_BUF_SIZE) {
+      return Fail(ErrorCode::kInvalid,
+                  fmt::format("af_xdp carries frames up to MTU 1500, the engine is planned for {}: "
+                              "write af_packet:{}, or set engine.mtu = 1500",
+                              options_.mtu, spec.target),
+                  "interface " + spec.target);
+    }
     // The umem is locked memory; where this is not permitted the driver says so.
     const rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
     setrlimit(RLIMIT_MEMLOCK, &unlimited);
@@ -215,7 +223,9 @@ Result<void> Port::configure() {
   error = rte_eth_dev_start(id_);
   if (error != 0) return DpdkFailed(name_, "the device does not start", error);
   started_ = true;
-  if (hardware_ && rte_eth_promiscuous_enable(id_) != 0) {
+  // Starting has switched a kernel interface's promiscuity off again. Other software ports have
+  // none.
+  if (rte_eth_promiscuous_enable(id_) != 0 && hardware_) {
     spdlog::warn("port {}: the device does not go promiscuous; frames to other addresses are lost",
                  name_);
   }
@@ -304,7 +314,11 @@ void Port::start_counting() {
   std::array<rte_mbuf*, kBurst> waiting{};
   for (int i = 0; i < kOpenTries; ++i) {
     const KernelCounters before = kernel_ ? kernel_->counters() : KernelCounters{};
-    while (const uint16_t count = rx(waiting)) rte_pktmbuf_free_bulk(waiting.data(), count);
+    for (int burst = 0; burst < kOpenBursts; ++burst) {
+      const uint16_t count = rx(waiting);
+      rte_pktmbuf_free_bulk(waiting.data(), count);
+      if (count == 0) break;
+    }
     books_.kernel = kernel_ ? kernel_->counters() : KernelCounters{};
     books_.slack = books_.kernel.rx_packets - before.rx_packets;
     if (books_.slack == 0) break;

@@ -1,0 +1,469 @@
+// Ports on real devices: DPDK's software ones, and veth pairs in a network namespace of our own.
+//
+// The whole program moves into a fresh network namespace (when root), so nothing needs removing.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <rte_mempool.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "emulator/dpdk/control_thread.h"
+#include "emulator/dpdk/eal.h"
+#include "emulator/dpdk/port.h"
+#include "tests/support/lab.h"
+
+namespace farspan::dpdk {
+namespace {
+
+using config::PortKind;
+
+using Frames = std::vector<std::vector<uint8_t>>;
+
+constexpr uint32_t kDataRoom = 12'288;  // MTU 9000 in one mbuf
+
+// EAL starts once in a process, on ordinary memory: no machine lacks that.
+class EalEnvironment : public testing::Environment {
+ public:
+  void SetUp() override {
+    isolated_ = geteuid() == 0 && unshare(CLONE_NEWNET) == 0;
+    EalOptions options;
+    options.memory.plan.eal_bytes = uint64_t{192} << 20;
+    options.cpus = CpusAtStart();
+    options.polling_cpus = ChoosePollingCpus(options.cpus, 1).cpus;
+    auto eal = Eal::Start(options);
+    ASSERT_TRUE(eal.has_value()) << eal.error().text();
+    eal_ = std::move(*eal);
+    ASSERT_EQ(eal_->polling_lcores().size(), 1u);
+    auto pool = MakePacketPool("test", 8'192, kDataRoom, 32);
+    ASSERT_TRUE(pool.has_value()) << pool.error().text();
+    pool_ = std::move(*pool);
+  }
+  void TearDown() override {
+    pool_.reset();
+    eal_.reset();
+  }
+  bool isolated() const { return isolated_; }
+  rte_mempool* pool() const { return pool_.get(); }
+
+ private:
+  bool isolated_ = false;
+  std::unique_ptr<Eal> eal_;
+  Mempool pool_;
+};
+
+auto* const environment =
+    static_cast<EalEnvironment*>(testing::AddGlobalTestEnvironment(new EalEnvironment));
+
+config::PortSpec Spec(PortKind kind, const std::string& target) {
+  return {.kind = kind, .text = target, .target = target};
+}
+
+Result<std::unique_ptr<Port>> OpenPort(PortKind kind, const std::string& target,
+                                       uint32_t mtu = 1'500, rte_mempool* pool = nullptr) {
+  PortOptions options;
+  options.pool = pool != nullptr ? pool : environment->pool();
+  options.mtu = mtu;
+  return Port::Open(Spec(kind, target), options);
+}
+
+// A broadcast frame of an experimental EtherType, numbered, filled with a pattern.
+std::vector<uint8_t> Frame(size_t size, uint32_t number, bool tagged = false) {
+  std::vector<uint8_t> frame(size);
+  for (size_t i = 0; i < size; ++i) frame[i] = static_cast<uint8_t>(i * 7 + number);
+  std::fill_n(frame.begin(), 6, 0xff);
+  std::fill_n(frame.begin() + 6, 6, 0x02);
+  const std::array<uint8_t, 6> type =
+      tagged ? std::array<uint8_t, 6>{0x81, 0x00, 0xa0, 0x2a, 0x88, 0xb5}
+             : std::array<uint8_t, 6>{0x88, 0xb5, 0, 0, 0, 0};
+  std::copy(type.begin(), type.begin() + (tagged ? 6 : 2), frame.begin() + 12);
+  std::memcpy(frame.data() + 20, &number, sizeof(number));
+  return frame;
+}
+
+rte_mbuf* ToMbuf(const std::vector<uint8_t>& frame) {
+  rte_mbuf* packet = rte_pktmbuf_alloc(environment->pool());
+  EXPECT_NE(packet, nullptr);
+  std::memcpy(rte_pktmbuf_append(packet, static_cast<uint16_t>(frame.size())), frame.data(),
+              frame.size());
+  return packet;
+}
+
+std::vector<uint8_t> ToBytes(const rte_mbuf* packet) {
+  EXPECT_EQ(packet->nb_segs, 1);
+  const auto* data = rte_pktmbuf_mtod(packet, const uint8_t*);
+  return {data, data + packet->data_len};
+}
+
+uint16_t Send(Port& port, const Frames& frames) {
+  std::vector<rte_mbuf*> packets;
+  for (const auto& frame : frames) packets.push_back(ToMbuf(frame));
+  const uint16_t taken = port.tx(packets);
+  if (taken < packets.size()) {
+    rte_pktmbuf_free_bulk(packets.data() + taken, static_cast<unsigned>(packets.size() - taken));
+  }
+  return taken;
+}
+
+// Until `count` have come or a second is over.
+Frames Receive(Port& port, size_t count) {
+  Frames frames;
+  std::array<rte_mbuf*, 32> burst{};
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  do {
+    const uint16_t received = port.rx(burst);
+    for (uint16_t i = 0; i < received; ++i) frames.push_back(ToBytes(burst[i]));
+    rte_pktmbuf_free_bulk(burst.data(), received);
+    if (received == 0) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  } while (frames.size() < count && std::chrono::steady_clock::now() < end);
+  return frames;
+}
+
+// reading() waits for polls; here they come from this thread's rx(), so a second one asks.
+PortReading ReadWhilePolling(Port& port) {
+  PortReading reading;
+  std::atomic<bool> done = false;
+  std::jthread reader([&] {
+    reading = port.reading();
+    done = true;
+  });
+  std::array<rte_mbuf*, 32> burst{};
+  while (!done) {
+    EXPECT_EQ(port.rx(burst), 0);
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  return reading;
+}
+
+// A host on the far end of a veth pair.
+class Host {
+ public:
+  explicit Host(const std::string& interface)
+      : socket_(socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(ETH_P_ALL))) {
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = htons(ETH_P_ALL);
+    address.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
+    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    const int size = 16 << 20;
+    setsockopt(socket_, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+  }
+  ~Host() { close(socket_); }
+
+  void send(const std::vector<uint8_t>& frame) {
+    ASSERT_EQ(::send(socket_, frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()))
+        << std::strerror(errno);
+  }
+  // Sizes of what came, in order; the kernel takes 802.1Q tags out of what sockets see.
+  std::vector<size_t> received() {
+    std::vector<size_t> sizes;
+    std::vector<uint8_t> buffer(65'536);
+    for (;;) {
+      sockaddr_ll from{};
+      socklen_t from_size = sizeof(from);
+      const ssize_t size = recvfrom(socket_, buffer.data(), buffer.size(), MSG_TRUNC,
+                                    reinterpret_cast<sockaddr*>(&from), &from_size);
+      if (size < 0) return sizes;
+      if (from.sll_pkttype != PACKET_OUTGOING) sizes.push_back(static_cast<size_t>(size));
+    }
+  }
+
+ private:
+  int socket_;
+};
+
+int Flags(const std::string& interface) {
+  const int control = socket(AF_INET, SOCK_DGRAM, 0);
+  ifreq request{};
+  interface.copy(request.ifr_name, IFNAMSIZ - 1);
+  EXPECT_EQ(ioctl(control, SIOCGIFFLAGS, &request), 0);
+  close(control);
+  return request.ifr_flags;
+}
+
+char Ipv6Disabled(const std::string& interface) {
+  std::ifstream file("/proc/sys/net/ipv6/conf/" + interface + "/disable_ipv6");
+  return static_cast<char>(file.get());
+}
+
+class VethTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    FARSPAN_NEED_LAB(environment->isolated(), "needs root for a network namespace and veth");
+    make(1'500);
+  }
+  void TearDown() override {
+    if (environment->isolated()) run("ip link del fsp0");
+  }
+  static void run(const std::string& command) {
+    ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  }
+  static void make(int mtu) {
+    const std::string size = std::to_string(mtu);
+    run("ip link add fsp0 mtu " + size + " type veth peer name fsh0 mtu " + size);
+    run("ip link set fsh0 up");
+    // Silent: no IPv6 chatter among the frames that we count.
+    run("sysctl -qw net.ipv6.conf.fsh0.disable_ipv6=1");
+  }
+};
+
+TEST(SoftwarePort, NullGivesAndTakesWithoutLimit) {
+  auto port = OpenPort(PortKind::kVdev, "net_null_t0,size=64");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  EXPECT_FALSE((*port)->hardware());
+  (*port)->start_counting();
+  std::array<rte_mbuf*, 32> burst{};
+  ASSERT_EQ((*port)->rx(burst), 32);
+  EXPECT_EQ(burst[0]->pkt_len, 64u);
+  EXPECT_EQ((*port)->tx(burst), 32);
+  EXPECT_EQ(Send(**port, {Frame(9'000, 1)}), 1);
+  const PortReading reading = (*port)->reading();
+  EXPECT_EQ(reading.rx_packets, 32u);
+  EXPECT_EQ(reading.tx_packets, 33u);
+  EXPECT_EQ(reading.own_oversize, 0u);
+  EXPECT_TRUE(reading.settled());
+  EXPECT_FALSE(reading.kernel.has_value());
+}
+
+TEST(SoftwarePort, RingBringsFramesBackIntact) {
+  auto port = OpenPort(PortKind::kVdev, "net_ring_t0");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  const Frames frames{Frame(60, 1), Frame(1'514, 2), Frame(9'014, 3)};
+  ASSERT_EQ(Send(**port, frames), 3);
+  EXPECT_EQ(Receive(**port, 3), frames);
+}
+
+TEST(SoftwarePort, BadDeviceStringsAreErrors) {
+  auto unknown = OpenPort(PortKind::kVdev, "net_nul0");
+  ASSERT_FALSE(unknown.has_value());
+  EXPECT_EQ(unknown.error().code, ErrorCode::kMachine);
+  EXPECT_NE(unknown.error().text().find("net_nul0"), std::string::npos);
+  EXPECT_FALSE(OpenPort(PortKind::kPci, "0000:ff:1f.7").has_value());
+  EXPECT_FALSE(OpenPort(PortKind::kVdev, "net_null_t1", 20'000).has_value());
+}
+
+TEST(SoftwarePort, VhostServesASocketAndTakesAStaleOne) {
+  const std::string path = testing::TempDir() + "farspan-vhost-" + std::to_string(getpid());
+  {
+    auto port = OpenPort(PortKind::kVhost, path);
+    ASSERT_TRUE(port.has_value()) << port.error().text();
+    EXPECT_EQ(access(path.c_str(), F_OK), 0);
+    EXPECT_FALSE((*port)->link_up());
+    auto second = OpenPort(PortKind::kVhost, path);
+    ASSERT_FALSE(second.has_value());
+    EXPECT_NE(second.error().text().find("busy"), std::string::npos) << second.error().text();
+  }
+  // What a killed process leaves behind.
+  sockaddr_storage raw{};
+  auto* address = reinterpret_cast<char*>(&raw);
+  raw.ss_family = AF_UNIX;
+  path.copy(address + sizeof(sa_family_t), 100);
+  const int stale = socket(AF_UNIX, SOCK_STREAM, 0);
+  unlink(path.c_str());
+  ASSERT_EQ(bind(stale, reinterpret_cast<sockaddr*>(&raw), 110), 0);
+  close(stale);
+  auto port = OpenPort(PortKind::kVhost, path);
+  EXPECT_TRUE(port.has_value()) << port.error().text();
+}
+
+TEST(PacketPool, HandsOutTheMbufFreedLastAndFitsThePlan) {
+  auto pool = MakePacketPool("lifo", 1'024, 2'176, 0);
+  ASSERT_TRUE(pool.has_value()) << pool.error().text();
+  EXPECT_EQ(rte_mempool_avail_count(pool->get()), 1'024u);
+  std::array<rte_mbuf*, 8> first{};
+  ASSERT_EQ(rte_pktmbuf_alloc_bulk(pool->get(), first.data(), first.size()), 0);
+  std::set<rte_mbuf*> addresses(first.begin(), first.end());
+  rte_pktmbuf_free(first[3]);
+  EXPECT_EQ(rte_pktmbuf_alloc(pool->get()), first[3]);
+  // Neighbours in address: all eight within nine objects.
+  const auto span = reinterpret_cast<uintptr_t>(*addresses.rbegin()) -
+                    reinterpret_cast<uintptr_t>(*addresses.begin());
+  EXPECT_LE(span, 9 * MbufObjectBytes(2'176));
+  EXPECT_LE(pool->get()->header_size + pool->get()->elt_size + pool->get()->trailer_size,
+            MbufObjectBytes(2'176));
+  rte_pktmbuf_free_bulk(first.data(), first.size());
+}
+
+TEST(PacketPool, TooLargeIsAnError) {
+  auto pool = MakePacketPool("huge", 1'000'000, 2'176, 0);
+  ASSERT_FALSE(pool.has_value());
+  EXPECT_EQ(pool.error().code, ErrorCode::kMachine);
+}
+
+TEST_F(VethTest, PolledFramesAllArriveAndTheBooksClose) {
+  auto port = OpenPort(PortKind::kAfPacket, "fsp0");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  Host host("fsh0");
+  host.send(Frame(60, 0));  // before the books are open: nobody's loss
+  (*port)->start_counting();
+  size_t arrived = 0;
+  for (uint32_t i = 0; i < 9'000; i += 500) {
+    for (uint32_t j = i; j < i + 500; ++j) host.send(Frame(60 + j % 1'455, j));
+    for (const auto& frame : Receive(**port, 500)) {
+      const auto number = static_cast<uint32_t>(arrived++);
+      ASSERT_EQ(frame, Frame(60 + number % 1'455, number));
+    }
+  }
+  const PortReading reading = ReadWhilePolling(**port);
+  EXPECT_EQ(arrived, 9'000u);
+  EXPECT_EQ(reading.rx_packets, 9'000u);
+  ASSERT_TRUE(reading.kernel.has_value());
+  EXPECT_EQ(reading.kernel->rx_packets, 9'000u);
+  EXPECT_TRUE(reading.settled());
+  EXPECT_EQ(reading.own_missed_bound, 0u);
+}
+
+TEST_F(VethTest, SilentLossIsFound) {
+  auto port = OpenPort(PortKind::kAfPacket, "fsp0");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  Host host("fsh0");
+  (*port)->start_counting();
+  for (uint32_t i = 0; i < 3'000; ++i) host.send(Frame(64, i));
+  // While nobody polls, what the ring may hold cannot be told from what was lost.
+  const PortReading unpolled = (*port)->reading();
+  EXPECT_FALSE(unpolled.settled());
+  EXPECT_LE(unpolled.own_missed, 3'000u - 1'024);
+  EXPECT_EQ(unpolled.own_missed_bound, 3'000u);
+
+  const size_t arrived = Receive(**port, 3'000).size();
+  const PortReading reading = ReadWhilePolling(**port);
+  ASSERT_LT(arrived, 3'000u) << "the ring held everything: this test shows nothing";
+  EXPECT_TRUE(reading.settled());
+  EXPECT_EQ(reading.own_missed, 3'000u - arrived);
+  // The trap itself: DPDK says nothing.
+  EXPECT_EQ(reading.rx_errors + reading.own_no_buffer, 0u);
+}
+
+TEST_F(VethTest, OversizeIsCountedAndNeverCalledSent) {
+  auto port = OpenPort(PortKind::kAfPacket, "fsp0");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  EXPECT_EQ((*port)->max_frame_bytes(), 1'514u);
+  Host host("fsh0");
+  host.received();
+  (*port)->start_counting();
+  EXPECT_EQ(Send(**port, {Frame(60, 1), Frame(1'514, 2), Frame(1'515, 3), Frame(9'000, 4),
+                          Frame(1'518, 5, true), Frame(1'519, 6, true), Frame(100, 7)}),
+            7);
+  // The tag of the fifth lies beside the frame for a socket.
+  EXPECT_EQ(host.received(), (std::vector<size_t>{60, 1'514, 1'514, 100}));
+  const PortReading reading = ReadWhilePolling(**port);
+  EXPECT_EQ(reading.own_oversize, 3u);
+  EXPECT_EQ(reading.tx_packets, 4u);
+  EXPECT_EQ(reading.kernel->tx_packets, 4u);
+  EXPECT_EQ(reading.own_unsent_bound, 0u);
+}
+
+TEST_F(VethTest, TaggedFramesKeepTheirTag) {
+  auto port = OpenPort(PortKind::kAfPacket, "fsp0");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  Host host("fsh0");
+  (*port)->start_counting();
+  host.send(Frame(200, 1, true));
+  host.send(Frame(1'518, 2, true));
+  EXPECT_EQ(Receive(**port, 2), (Frames{Frame(200, 1, true), Frame(1'518, 2, true)}));
+}
+
+TEST_F(VethTest, JumboFramesPassBothWays) {
+  for (const int mtu : {4'200, 9'000}) {
+    run("ip link del fsp0");
+    make(mtu);
+    auto port = OpenPort(PortKind::kAfPacket, "fsp0", static_cast<uint32_t>(mtu));
+    ASSERT_TRUE(port.has_value()) << port.error().text();
+    Host host("fsh0");
+    (*port)->start_counting();
+    const auto frame = Frame(static_cast<size_t>(mtu) + 14, 1);
+    host.send(frame);
+    EXPECT_EQ(Receive(**port, 1), Frames(1, frame)) << mtu;
+    EXPECT_EQ(Send(**port, {frame}), 1);
+    EXPECT_EQ(host.received(), std::vector{frame.size()}) << mtu;
+  }
+}
+
+TEST_F(VethTest, MtuBeyondThePlanIsRefused) {
+  run("ip link set fsp0 mtu 4200");
+  auto port = OpenPort(PortKind::kAfPacket, "fsp0", 1'500);
+  ASSERT_FALSE(port.has_value());
+  EXPECT_NE(port.error().text().find("engine.mtu = 4200"), std::string::npos)
+      << port.error().text();
+}
+
+TEST_F(VethTest, SettingsAreChangedAndGivenBack) {
+  run("ethtool -K fsp0 gro on");
+  run("sysctl -qw net.ipv6.conf.fsp0.disable_ipv6=0");
+  const int before = Flags("fsp0");
+  ASSERT_EQ(before & IFF_UP, 0);
+  {
+    auto port = OpenPort(PortKind::kAfPacket, "fsp0");
+    ASSERT_TRUE(port.has_value()) << port.error().text();
+    EXPECT_EQ(Flags("fsp0") & (IFF_UP | IFF_PROMISC | IFF_NOARP), IFF_UP | IFF_PROMISC | IFF_NOARP);
+    EXPECT_EQ(Ipv6Disabled("fsp0"), '1');
+    run("ethtool -k fsp0 | grep -q 'generic-receive-offload: off'");
+  }
+  EXPECT_EQ(Flags("fsp0"), before);
+  EXPECT_EQ(Ipv6Disabled("fsp0"), '0');
+  run("ethtool -k fsp0 | grep -q 'generic-receive-offload: on'");
+}
+
+TEST_F(VethTest, ABusyInterfaceIsRefusedWithItsHolder) {
+  auto first = KernelInterface::Take("fsp0");
+  ASSERT_TRUE(first.has_value()) << first.error().text();
+  auto second = KernelInterface::Take("fsp0");
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code, ErrorCode::kMachine);
+  EXPECT_NE(second.error().text().find("sudo kill " + std::to_string(getpid())), std::string::npos)
+      << second.error().text();
+  EXPECT_NE(Flags("fsp0") & IFF_PROMISC, 0);  // the refused one has undone nothing of the first
+  first->reset();
+  EXPECT_TRUE(KernelInterface::Take("fsp0").has_value());
+}
+
+TEST_F(VethTest, UnfitInterfacesAreRefusedWithWhatMendsIt) {
+  auto missing = KernelInterface::Take("fsp1");
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_EQ(missing.error().code, ErrorCode::kInvalid);
+  EXPECT_NE(missing.error().text().find("fsp0"), std::string::npos) << missing.error().text();
+
+  run("ip address add 192.0.2.1/24 dev fsp0");
+  auto addressed = KernelInterface::Take("fsp0");
+  ASSERT_FALSE(addressed.has_value());
+  EXPECT_NE(addressed.error().text().find("ip address flush dev fsp0"), std::string::npos);
+  EXPECT_FALSE(KernelInterface::Take("lo").has_value());
+}
+
+TEST_F(VethTest, XdpPortPassesFrames) {
+  auto large = OpenPort(PortKind::kAfXdp, "fsp0");
+  ASSERT_FALSE(large.has_value());
+  EXPECT_NE(large.error().text().find("af_packet:fsp0"), std::string::npos);
+
+  auto pool = MakePacketPool("xdp", 8'192, 2'176, 32);
+  ASSERT_TRUE(pool.has_value()) << pool.error().text();
+  auto port = OpenPort(PortKind::kAfXdp, "fsp0", 1'500, pool->get());
+  FARSPAN_NEED_LAB(port.has_value(), "needs AF_XDP: " + port.error().text());
+  Host host("fsh0");
+  (*port)->start_counting();
+  const auto frame = Frame(1'000, 1);
+  host.send(frame);
+  EXPECT_EQ(Receive(**port, 1), Frames(1, frame));
+  EXPECT_EQ(Send(**port, {frame}), 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(host.received(), std::vector{frame.size()});
+  EXPECT_TRUE(ReadWhilePolling(**port).settled());
+}
+
+}  // namespace
+}  // namespace farspan::dpdk
