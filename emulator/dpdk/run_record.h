@@ -1,4 +1,11 @@
 // RunRecord: what the engine measured of a run, gathered for its certificate.
+//
+// The books of a finished run, over all ports and directions, each packet counted once:
+//   arrivals    received + copies - broadcasts
+//               = offered + bypassed + unroutable + handover_full
+//   departures  forwarded + bypassed
+//               = sent + oversize + egress_full + egress_dropped + backlog
+// but for what found no buffer (no_buffer), or no room to be bypassed (egress_full).
 #pragma once
 
 #include <cstdint>
@@ -43,6 +50,7 @@ struct PortRecord {
   std::string site;
   config::PortKind kind = config::PortKind::kAfPacket;
   LeftAt left = LeftAt::kHanded;
+  size_t lcore = 0;  // index of the one that polls it
   PortReading reading;
   const PortObservations* seen = nullptr;
 };
