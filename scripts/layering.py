@@ -15,7 +15,8 @@ ALLOWED = {
     "emulator/base": [],
     "emulator/link": ["emulator/base"],
     "emulator/roce": ["emulator/base", "emulator/link"],
-    "emulator/config": ["emulator/base", "emulator/link", "emulator/roce/rule_match.h"],
+    "emulator/config": ["emulator/base", "emulator/link", "emulator/roce/rule_match.h",
+                        "emulator/roce/ip_address.h"],
     "emulator/sim": ["emulator/base", "emulator/link"],
     # The engine stands behind the interface that the control plane defines, and only behind that.
     "emulator/dpdk": ["emulator/base", "emulator/link", "emulator/roce", "emulator/config",

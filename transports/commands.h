@@ -18,6 +18,7 @@ inline constexpr int kExitMachine = 3;  // the machine lacks something
 int Report(const Error& error);
 
 // `args` are the words after the subcommand's name.
+int CmdLink(const std::vector<std::string>& args);
 int CmdRoute(const std::vector<std::string>& args);
 
 }  // namespace farspan

@@ -19,6 +19,7 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
+    {"link", "the links of a running emulator: list, show, set, cut, restore, epoch", CmdLink},
     {"route", "the fiber between two places, and its delay term by term", CmdRoute},
 };
 

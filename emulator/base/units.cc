@@ -200,6 +200,9 @@ constexpr auto kByteUnits = std::to_array<Unit>({{"B", 1},
                                                  {"GiB", uint64_t{1} << 30},
                                                  {"TiB", uint64_t{1} << 40}});
 
+constexpr auto kPacketRateUnits = std::to_array<Unit>(
+    {{"pps", 1}, {"kpps", 1'000}, {"Mpps", 1'000'000}, {"Gpps", 1'000'000'000}});
+
 constexpr uint64_t kMaxSigned = std::numeric_limits<int64_t>::max();
 constexpr uint64_t kMaxUnsigned = std::numeric_limits<uint64_t>::max();
 constexpr Quantity kTime{"a time", "25 ms", "1 ns", kTimeUnits, kMaxSigned, CanonicalTime};
@@ -207,6 +210,7 @@ constexpr Quantity kRate{
     "a rate in bits per second", "400 Gbps", "1 bps", kRateUnits, kMaxUnsigned, CanonicalRate};
 constexpr Quantity kLength{"a length", "350 km", "1 mm", kLengthUnits, kMaxSigned, AsWritten};
 constexpr Quantity kBytes{"a size in bytes", "64 MiB", "1 B", kByteUnits, kMaxUnsigned, AsWritten};
+constexpr Quantity kPacketRate{"a packet rate", "12 Mpps", "1 pps", kPacketRateUnits, kMaxUnsigned, AsWritten};
 
 std::string DecimalText(Uint128 mantissa, int exponent) {
   std::string digits;
@@ -256,6 +260,8 @@ Result<Length> ParseLength(std::string_view text) {
 
 Result<uint64_t> ParseBytes(std::string_view text) { return Parse(kBytes, text); }
 
+Result<uint64_t> ParsePacketRate(std::string_view text) { return Parse(kPacketRate, text); }
+
 Result<double> ParseProbability(std::string_view whole) {
   const auto refuse = [&](const std::string& why) {
     return Refuse("a probability", "1e-5\" or \"0.001 %", whole, why);
@@ -292,6 +298,12 @@ std::string ToText(Rate rate) {
                                                              {1'000, "kbps"},
                                                              {1, "bps"}});
   return InLargest(rate.bits_per_s, kUnits);
+}
+
+std::string PacketRateToText(uint64_t packets_per_s) {
+  static constexpr auto kUnits = std::to_array<DecimalUnit>(
+      {{1'000'000'000, "Gpps"}, {1'000'000, "Mpps"}, {1'000, "kpps"}, {1, "pps"}});
+  return InLargest(packets_per_s, kUnits);
 }
 
 std::string ToText(Length length) {

@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "emulator/base/check.h"
+#include "emulator/dpdk/packet_fanout.h"
 
 namespace farspan::dpdk {
 namespace {
@@ -105,6 +106,7 @@ PollingCpus ChoosePollingCpus(const std::vector<int>& allowed, size_t wanted) {
 
 Result<std::unique_ptr<Eal>> Eal::Start(const EalOptions& options) {
   SendLogsToSpdlog();
+  KeepFragments();
   std::vector<std::string> arguments = EalArguments(options);
   spdlog::debug("EAL arguments: {}", fmt::join(arguments, " "));
   std::vector<char*> argv;

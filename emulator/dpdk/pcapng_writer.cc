@@ -87,7 +87,7 @@ CaptureWriter::CaptureWriter(const CaptureOptions& options, PcapngFile file)
   }
 }
 
-Result<void> CaptureWriter::run(std::stop_token stop) {
+Result<void> CaptureWriter::run(const std::stop_token& stop) {
   for (bool more = true; more;) {
     more = !stop.stop_requested();  // before the rings are looked at, so that all is written
     size_t drained = 0;

@@ -95,7 +95,7 @@ class CaptureWriter {
 
   // Writes until asked to stop, then what the rings still hold, and closes the file. Producers
   // must be done before the request. Once, on a thread of its own.
-  Result<void> run(std::stop_token stop);
+  Result<void> run(const std::stop_token& stop);
 
   CaptureCounts counts(size_t interface) const;  // any thread
 

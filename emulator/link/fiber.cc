@@ -79,8 +79,10 @@ void Fiber::enter_disturbed(const PacketRef& served, TimeNs end, bool lost) {
       entry += jitter_.ordered(entry);
     }
   }
-  if (entry < last_entry_) {
-    entry = last_entry_;
+  // Nothing comes out before it went in, nor before what went in earlier.
+  const TimeNs earliest = std::max(last_entry_, end - delay());
+  if (entry < earliest) {
+    entry = earliest;
     ++counters_->jitter_clamps;
   }
   last_entry_ = entry;
@@ -217,8 +219,9 @@ void Fiber::take(PacketRef& out) {
 void Fiber::judge_cut(PacketRef& packet, uint32_t epoch_number, TimeNs entry) const {
   if ((packet.flags & kDropped) != 0) return;
   for (const CutInForce& c : cuts_) {
+    if (c.epoch != epoch_number || c.from > packet.due) continue;  // out before the cut
     const TimeNs passes = entry + c.offset;
-    if (c.epoch == epoch_number && passes >= c.from && passes < c.until) {
+    if (passes >= c.from && passes < c.until) {
       packet.flags |= kDropped;
       packet.cause = Cause::kCut;
       return;
@@ -276,6 +279,7 @@ void Fiber::set_path(TimeNs now, const PathSpec& path) {
 
 void Fiber::switch_path(TimeNs now, const ProtectionSwitch& change) {
   cut(now, change.position, kNever);
+  dark_until_ = now + change.outage;
   begin_path(change.path);
   FARSPAN_CHECK(cuts_.size() < kMaxChanges);
   // Until the switch is made, what enters is lost at once, jittered entries included.
@@ -287,19 +291,16 @@ void Fiber::cut(TimeNs now, Length position, TimeNs duration) {
   FARSPAN_CHECK(cuts_.size() < kMaxChanges);
   cuts_.push_back({last_epoch_, position, GlassDelay(position, epoch(last_epoch_).group_index), now,
                    now + duration});
+  if (now > dark_until_) dark_from_ = now;
+  dark_until_ = std::max(dark_until_, now + duration);
 }
 
 void Fiber::restore(TimeNs now) {
   for (CutInForce& c : cuts_) {
     if (c.epoch == last_epoch_) c.until = std::min(c.until, now);
   }
+  dark_until_ = std::min(dark_until_, now);
   forget_cuts(now);
-}
-
-bool Fiber::is_cut(TimeNs since, TimeNs now) const {
-  return std::any_of(cuts_.begin(), cuts_.end(), [&](const CutInForce& c) {
-    return c.epoch == last_epoch_ && c.from <= since && now < c.until;
-  });
 }
 
 void Fiber::forget_cuts(TimeNs now) {

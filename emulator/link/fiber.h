@@ -77,8 +77,8 @@ class Fiber {
   void switch_path(TimeNs now, const ProtectionSwitch& change);
   void cut(TimeNs now, Length position, TimeNs duration);
   void restore(TimeNs now);
-  // Cut all the time from `since` to `now`.
-  bool is_cut(TimeNs since, TimeNs now) const;
+  // Whether no light has come through from `since` to `now`, by one cut or several.
+  bool is_dark(TimeNs since, TimeNs now) const { return dark_from_ <= since && now < dark_until_; }
   void swap_loss(LossModel& model);
   void swap_jitter(JitterModel& model, JitterSpec& spec, std::unique_ptr<CalendarQueue>& calendar);
   void start_epoch(TimeNs now);
@@ -158,6 +158,8 @@ class Fiber {
   uint32_t first_epoch_ = 0;
   uint32_t last_epoch_ = 0;  // working
   std::vector<CutInForce> cuts_;
+  TimeNs dark_from_{INT64_MIN};  // the latest time without light, whatever its cuts
+  TimeNs dark_until_{INT64_MIN};
   TimeNs last_due_{INT64_MIN};
   uint64_t held_ = 0;
   int64_t head_epoch_ = -1;  // where head() found it; -1: the calendar

@@ -178,7 +178,14 @@ size_t Link::release(TimeNs now, std::span<PacketRef> out) { return impl_->relea
 
 TimeNs Link::next_deadline() const {
   TimeNs earliest = kNever;
-  for (const Lane& lane : impl_->lanes) earliest = std::min(earliest, lane.next_deadline());
+  for (const Lane& lane : impl_->lanes) {
+    earliest = std::min(earliest, lane.next_deadline());
+    const TimeNs end = lane.bottleneck().service_end();
+    if (end == kNever) continue;
+    // What waits may move, or take a shorter path, by an event that is known or triggered by then.
+    earliest = std::min(earliest,
+                        impl_->has_triggers ? std::min(impl_->next_event, end) : impl_->next_event);
+  }
   return earliest;
 }
 

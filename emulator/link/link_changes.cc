@@ -105,10 +105,7 @@ void Link::Impl::change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane
   const Change& change = prepared.change;
   if (const auto* cut = std::get_if<Cut>(&change)) {
     fiber.cut(now, cut->position, cut->duration);
-    if (lanes.size() == 1) return;
-    schedule({.at = now + spec.detection, .kind = EventKind::kLookAtLane, .index = lane});
-    if (cut->duration == kNever) return;
-    schedule({.at = now + cut->duration, .kind = EventKind::kLookAtLane, .index = lane});
+    look_when_dark(now, cut->duration, lane);
   } else if (std::holds_alternative<Restore>(change)) {
     fiber.restore(now);
     look_at_lane(now, lane);
@@ -116,6 +113,7 @@ void Link::Impl::change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane
     fiber.set_path(now, path->path);
   } else if (const auto* protect = std::get_if<ProtectionSwitch>(&change)) {
     fiber.switch_path(now, *protect);
+    look_when_dark(now, protect->outage, lane);
   } else if (const auto* rate = std::get_if<SetRate>(&change)) {
     lanes[lane].bottleneck().set_rate(rate->rate);
   } else if (std::holds_alternative<SetLoss>(change)) {
@@ -125,16 +123,25 @@ void Link::Impl::change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane
   }
 }
 
+void Link::Impl::look_when_dark(TimeNs now, TimeNs duration, uint32_t lane) {
+  if (lanes.size() == 1) return;
+  schedule({.at = now + spec.detection, .kind = EventKind::kLookAtLane, .index = lane});
+  if (duration == kNever) return;
+  schedule({.at = now + duration, .kind = EventKind::kLookAtLane, .index = lane});
+}
+
 // A lane that is cut long enough to be noticed hands its flows over; one that works takes them.
 void Link::Impl::look_at_lane(TimeNs now, uint32_t lane) {
   if (lanes.size() == 1) return;
-  const bool up = !lanes[lane].fiber().is_cut(now - spec.detection, now);
+  const bool up = !lanes[lane].fiber().is_dark(now - spec.detection, now);
   if (!selector.set_up(lane, up) || up) return;
   lanes[lane].bottleneck().drain([&](PacketRef packet) {
     packet.due = now;
     const int other = selector.select(packet.flow);
     if (other == LaneSelector::kNoLane) {
-      reject(lane, packet, Cause::kNoPath);
+      packet.flags |= kDropped;
+      packet.cause = Cause::kNoPath;
+      lanes[lane].reject(packet);
     } else {
       lanes[static_cast<size_t>(other)].offer(packet);
     }

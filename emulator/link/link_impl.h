@@ -60,6 +60,7 @@ struct Link::Impl final : TriggerSink {
   void apply(TimeNs now, PreparedChange& prepared);
   void change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane);
   void publish_room();
+  void look_when_dark(TimeNs now, TimeNs duration, uint32_t lane);
   void look_at_lane(TimeNs now, uint32_t lane);
   void start_epoch(TimeNs now);
   PreparedChange build_change(const Change& change) const;

@@ -55,22 +55,43 @@ class Driver {
   void poll(TimeNs horizon) {
     size_t due = offered_;
     while (due < run_.traffic.size() && run_.traffic[due].due <= horizon) ++due;
-    while (offered_ < due) {
-      const size_t count = plan_.offer_size(due - offered_);
-      const std::span<const PacketRef> packets(&run_.traffic[offered_], count);
-      const TimeNs now = plan_.offer_at_horizon() ? horizon : packets.back().due;
-      FARSPAN_CHECK(link_.offer(now, packets) == count);
-      offered_ += count;
-    }
+    // Without new arrivals, nothing comes before the deadline that the link has given.
+    const TimeNs foreseen = due == offered_ ? link_.next_deadline() : TimeNs{INT64_MIN};
+    while (offered_ < due) offer(horizon, due);
     size_t room = 0;
     size_t released = 0;
+    const size_t before = trace_.released.size();
     do {
       room = plan_.out_size();
       released = link_.release(horizon, std::span(out_).first(room));
-      trace_.released.insert(trace_.released.end(), out_.begin(),
-                             out_.begin() + static_cast<ptrdiff_t>(released));
+      for (size_t i = 0; i < released; ++i) record(out_[i], horizon, foreseen);
     } while (released == room && plan_.go_on());
+    check_progress(horizon, trace_.released.size() != before);
     if (run_.after_poll) run_.after_poll(horizon, link_);
+  }
+
+  void offer(TimeNs horizon, size_t due) {
+    const size_t count = plan_.offer_size(due - offered_);
+    const std::span<const PacketRef> packets(&run_.traffic[offered_], count);
+    const TimeNs now = plan_.offer_at_horizon() ? horizon : packets.back().due;
+    FARSPAN_CHECK(link_.offer(now, packets) == count);
+    offered_ += count;
+  }
+
+  void record(const PacketRef& packet, TimeNs horizon, TimeNs foreseen) {
+    trace_.early += packet.due > horizon ? 1 : 0;
+    trace_.unforeseen += packet.due < foreseen ? 1 : 0;
+    if (!trace_.released.empty()) {
+      trace_.unordered += packet.due < trace_.released.back().due ? 1 : 0;
+    }
+    trace_.released.push_back(packet);
+  }
+
+  // A link that promises something now and never gives it would keep its driver busy for ever.
+  void check_progress(TimeNs horizon, bool released) {
+    idle_polls_ = released || horizon > last_poll_ ? 0 : idle_polls_ + 1;
+    last_poll_ = horizon;
+    FARSPAN_CHECK(idle_polls_ < 1'000);
   }
 
   Result<void> apply(TimeNs now) {
@@ -86,6 +107,8 @@ class Driver {
   LinkTrace trace_;
   size_t offered_ = 0;
   size_t applied_ = 0;
+  TimeNs last_poll_{INT64_MIN};
+  int idle_polls_ = 0;
   std::array<PacketRef, BatchPlan::kMaxOut> out_;
 };
 

@@ -41,6 +41,10 @@ struct LinkTrace {
   link::DirectionCounters counters;       // at the end
   uint64_t hash = 0;                      // TraceHash of `released`
   TimeNs end{};                           // of the last poll
+  // Breaches of the stage contract, 0 in a sound model:
+  uint64_t early = 0;       // released before its due
+  uint64_t unordered = 0;   // released before something that is due earlier
+  uint64_t unforeseen = 0;  // released before what next_deadline() had said
 };
 
 Result<LinkTrace> RunLink(const LinkRun& run);

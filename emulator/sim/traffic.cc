@@ -5,13 +5,12 @@
 #include <utility>
 
 #include "emulator/base/check.h"
+#include "emulator/base/int128.h"
 
 namespace farspan::sim {
 namespace {
 
 using link::PacketRef;
-
-__extension__ typedef unsigned __int128 Uint128;
 
 // When packet `index` of a stream comes, counted from the stream's start.
 class Stream : public TrafficSource {

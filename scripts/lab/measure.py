@@ -172,6 +172,13 @@ def tshark_count(file, display_filter):
     return len(run("tshark", "-r", file, "-Y", display_filter).splitlines())
 
 
+def tshark_fields(file, display_filter, *fields):
+    """One list of texts per matching frame."""
+    options = [o for f in fields for o in ("-e", f)]
+    out = run("tshark", "-r", file, "-Y", display_filter, "-T", "fields", *options)
+    return [line.split("\t") for line in out.splitlines()]
+
+
 def interface_rate(host, device, seconds):
     """What an interface receives, by the kernel's counters: wire bits/s and packets/s."""
     def reading():

@@ -98,7 +98,7 @@ void CheckRules(const FrameView& view, uint64_t random) {
 }
 
 uint32_t HeaderSum(const Bytes& frame, size_t offset) {
-  const size_t header = (frame[offset] & 15) * 4u;
+  const size_t header = size_t{4} * (frame[offset] & 15);
   uint32_t sum = 0;
   for (size_t i = 0; i < header; i += 2) sum += frame[offset + i] << 8 | frame[offset + i + 1];
   return sum % 0xffff;

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "scripts"
 import harness  # noqa: E402
 import scenarios_certificate  # noqa: E402,F401
 import scenarios_events  # noqa: E402,F401
+import scenarios_frames  # noqa: E402,F401
 import scenarios_lab  # noqa: E402,F401
 import scenarios_mesh  # noqa: E402,F401
 import scenarios_wire  # noqa: E402,F401

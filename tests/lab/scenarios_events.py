@@ -21,7 +21,7 @@ def live_distance(rows):
     with Lab(["a", "b"]) as lab:
         a, b = lab.hosts.values()
         with engine(lab, "--distance", "500 km", "--rate", "100 Mbps", "--set",
-                    "engine.headroom_delay=\"20 ms\"") as running:
+                    "engine.headroom.delay=20 ms") as running:
             for km_before, km_after in ((500, 2000), (2000, 500)):
                 trace = lab.directory / f"to{km_after}.csv"
                 with measure.Stream(a, b, PPS, 4 * PPS, 200, traces=(None, trace)) as stream:
@@ -99,7 +99,7 @@ def clock(rows):
         with engine(lab, "--delay", "0 ms", "--rate", "1 Gbps"):
             floor = measure.probe(a, b, 200, 1000, 200)["delay_ns"]["min"]
         with engine(lab, "--delay", f"{delay_s} s", "--rate", "1 Gbps", "--set",
-                    "engine.max_packet_rate=2000") as running:
+                    "engine.max_packet_rate=2000 pps") as running:
             least = measure.probe(a, b, 200, 1000, 200, idle_s=delay_s + 2)["delay_ns"]["min"]
             own = 1e6 * running.metric("farspan_engine_clock_error_ratio")
     error_ppm = (least - floor - delay_s * 1e9) / delay_s / 1e3

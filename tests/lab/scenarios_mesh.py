@@ -25,16 +25,15 @@ def _routes():
 
 
 def _configuration(lab, routes, zero):
-    """The mesh as TOML; `zero` replaces every path by none, for the floor."""
-    lines = ['mode = "mesh"', "[engine]", "max_packet_rate = 5000"]
+    """The mesh as TOML; with `zero` every path is replaced by none, for the floor."""
+    lines = ['mode = "mesh"', "[engine]", 'max_packet_rate = "5 kpps"']
     for site in SITES:
-        host = lab.hosts[_code(site)]
-        network = host.address.rsplit(".", 1)[0] + ".0/24"
-        lines += [f"[sites.{_code(site)}]", f'port = "{_code(site)}"', f'prefixes = ["{network}"]']
+        network = lab.hosts[_code(site)].address.rsplit(".", 1)[0] + ".0/24"
+        lines += ["[[sites]]", f'name = "{_code(site)}"', f'port = "{_code(site)}"',
+                  f'prefixes = ["{network}"]', f'city = "{site}"']
     for a, b in routes:
-        path = 'delay = "0 ms"' if zero else f'route = ["{a}", "{b}"]'
-        lines += [f"[links.{_code(a)}-{_code(b)}]", f'a = "{_code(a)}"', f'b = "{_code(b)}"', path,
-                  'rate = "1 Gbps"']
+        lines += ["[[links]]", f'name = "{_code(a)}-{_code(b)}"', f'a = "{_code(a)}"',
+                  f'b = "{_code(b)}"', 'rate = "1 Gbps"', *(['delay = "0 ms"'] if zero else [])]
     file = lab.directory / ("zero.toml" if zero else "mesh.toml")
     file.write_text("\n".join(lines) + "\n")
     return file

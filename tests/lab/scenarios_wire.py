@@ -68,7 +68,7 @@ def rate_1g(rows):
     """MTU 4096, counted at the receiving interface: the socket may lose on few cores."""
     cap, payload = 1e9, 4096 - 28
     with wire("--distance", "100 km", "--rate", "1 Gbps", "--limit", "10 ms", "--set",
-              "engine.mtu=4096", "--set", "engine.plan_frame=\"1000 B\"", mtu=4096) as (a, b, running):
+              "engine.mtu=4096 B", "--set", "engine.plan_frame=1000 B", mtu=4096) as (a, b, running):
         pps = measure.packets_per_s(1.15 * cap, payload)
         with measure.Stream(a, b, pps, 8 * pps, payload, batch=32) as stream:
             time.sleep(2)

@@ -75,6 +75,13 @@ TEST(Units, ReadsLengthsAndSizes) {
   EXPECT_EQ(*ParseBytes("18446744073709551615 B"), UINT64_MAX);
 }
 
+TEST(Units, ReadsPacketRates) {
+  EXPECT_EQ(*ParsePacketRate("14.88 Mpps"), 14'880'000u);
+  EXPECT_EQ(PacketRateToText(14'880'000), "14.88 Mpps");
+  EXPECT_FALSE(ParsePacketRate("12"));
+  EXPECT_FALSE(ParsePacketRate("12 Mbps"));
+}
+
 TEST(Units, ReadsProbabilities) {
   EXPECT_EQ(*ParseProbability("1e-5"), 1e-5);
   EXPECT_EQ(*ParseProbability("0.001 %"), 1e-5);

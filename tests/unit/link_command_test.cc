@@ -1,0 +1,169 @@
+// `farspan link …` as a user runs it, against a control server with a fake engine behind it.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "emulator/control/metrics.h"
+#include "emulator/control/server.h"
+#include "tests/support/fake_engine.h"
+
+namespace farspan::control {
+namespace {
+
+struct Output {
+  int code = -1;
+  std::string text;  // both streams
+};
+
+Output Run(const std::string& arguments) {
+  FILE* pipe = popen((FARSPAN_PROGRAM " link " + arguments + " 2>&1").c_str(), "r");
+  Output output;
+  char buffer[4096];
+  for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
+    output.text.append(buffer, n);
+  }
+  const int status = pclose(pipe);
+  output.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return output;
+}
+
+bool Has(const Output& output, const std::string& part) {
+  return output.text.find(part) != std::string::npos;
+}
+
+class LinkCommand : public testing::Test {
+ protected:
+  LinkCommand() {
+    char name[] = "/tmp/farspan-link-XXXXXX";
+    directory_ = mkdtemp(name);
+    ServerOptions options;
+    options.address = "unix:" + directory_ + "/f.sock";
+    server_ = std::move(ControlServer::Start(engine_, options).value());
+    http_ = " --http " + options.address;
+  }
+  ~LinkCommand() override {
+    server_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  FakeEngine engine_;
+  std::string directory_;
+  std::unique_ptr<ControlServer> server_;
+  std::string http_;
+};
+
+TEST_F(LinkCommand, ListShowsEveryDirectionAndTheVerdict) {
+  const Output good = Run("list" + http_);
+  EXPECT_EQ(good.code, 0) << good.text;
+  EXPECT_TRUE(Has(good, "chi-nyc  ab   chicago  newyork")) << good.text;
+  EXPECT_TRUE(Has(good, "metro    ba   newyork  chicago")) << good.text;
+  EXPECT_TRUE(Has(good, "\nVALID, up 91 s")) << good.text;
+  engine_.edit([](EngineSnapshot& s) {
+    s.valid = false;
+    s.reasons = {"the clock is off by 9 ppm"};
+  });
+  const Output bad = Run("list" + http_);
+  EXPECT_TRUE(Has(bad, "INVALID")) << bad.text;
+  EXPECT_TRUE(Has(bad, "the clock is off by 9 ppm")) << bad.text;
+}
+
+TEST_F(LinkCommand, JsonIsTheServers) {
+  const Output output = Run("show metro --json" + http_);
+  EXPECT_EQ(nlohmann::json::parse(output.text)["name"], "metro");
+  EXPECT_TRUE(Has(Run("show metro" + http_), "delay_ns"));
+}
+
+TEST_F(LinkCommand, SetChangesWhatItNames) {
+  const Output output = Run("set metro distance='90 km' rate=1Gbps --direction ba" + http_);
+  EXPECT_EQ(output.code, 0) << output.text;
+  EXPECT_EQ(output.text, "ba took effect at 91 s\n");
+  const EngineSnapshot state = engine_.snapshot();
+  EXPECT_EQ(state.directions[2].spec.lanes[0].path.length, (Length{80'000'000}));
+  EXPECT_EQ(state.directions[3].spec.lanes[0].path.length, (Length{90'000'000}));
+  EXPECT_EQ(state.directions[3].spec.lanes[0].rate, (Rate{1'000'000'000}));
+}
+
+TEST_F(LinkCommand, CutRestoreEpoch) {
+  EXPECT_EQ(Run("cut chi-nyc --for 50ms --position '120 km' --direction ab" + http_).code, 0);
+  EXPECT_EQ(Run("restore chi-nyc" + http_).code, 0);
+  EXPECT_EQ(Run("epoch" + http_).code, 0);
+  const auto calls = engine_.calls();
+  ASSERT_EQ(calls.size(), 4u);
+  const auto& cut = std::get<link::Cut>(calls[0].changes.at(0));
+  EXPECT_EQ(cut.duration, TimeNs{50'000'000});
+  EXPECT_EQ(cut.position, (Length{120'000'000}));
+  EXPECT_TRUE(std::holds_alternative<link::Restore>(calls[2].changes.at(0)));
+  EXPECT_TRUE(std::holds_alternative<link::StartEpoch>(calls[3].changes.at(0)));
+}
+
+TEST_F(LinkCommand, ExitCodesSayWhoseFaultItIs) {
+  struct Row {
+    std::string arguments;
+    int code;
+    std::string message;
+  };
+  const std::vector<Row> rows = {
+      {"", 2, "what to do is missing"},
+      {"lst", 2, "did you mean \"list\"?"},
+      {"list metro", 2, "nothing to do with \"metro\""},
+      {"list --for 3ms", 2, "does not take --for"},
+      {"show", 2, "needs the link's NAME"},
+      {"set metro", 2, "needs NAME KEY=VALUE"},
+      {"set metro rate", 2, "not KEY=VALUE"},
+      {"set metro rate=1Gbps rate=2Gbps", 2, "given twice"},
+      {"set metro rate=1", 2, "rate"},
+      {"set nope rate=1Gbps", 2, "no link \"nope\""},
+      {"show 'a/b?c%'", 2, "no such path"},
+      {"cut metro --position '81 km'", 2, "beyond the end"},
+      {"list --nonsense", 2, "--help"},
+      {"list --http 127.0.0.1", 2, "is not an address"},
+      {"list --token-file /none", 2, "cannot read the token"},
+  };
+  for (const Row& row : rows) {
+    const bool elsewhere = row.arguments.find("--http") != std::string::npos;
+    const Output output = Run(row.arguments + (elsewhere ? "" : http_));
+    EXPECT_EQ(output.code, row.code) << row.arguments << ": " << output.text;
+    EXPECT_TRUE(Has(output, row.message)) << row.arguments << ": " << output.text;
+  }
+  EXPECT_TRUE(engine_.calls().empty());
+
+  engine_.refuse_with(Error{ErrorCode::kConflict, "beyond the memory plan", ""});
+  const Output refused = Run("set metro rate=400Gbps" + http_);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_TRUE(Has(refused, "beyond the memory plan"));
+  server_.reset();
+  const Output silent = Run("list" + http_);
+  EXPECT_EQ(silent.code, 3);
+  EXPECT_TRUE(Has(silent, "farspan-emulator run"));
+}
+
+TEST_F(LinkCommand, TokenIsSent) {
+  const std::string token = directory_ + "/token";
+  std::ofstream(token) << "0123456789abcdef0123456789abcdef\n";
+  chmod(token.c_str(), 0600);
+  ServerOptions options;
+  options.address = "127.0.0.1:0";
+  options.token_file = token;
+  const auto server = ControlServer::Start(engine_, options);
+  ASSERT_TRUE(server);
+  const std::string http = " --http " + (*server)->address().text();
+  const Output without = Run("list" + http);
+  EXPECT_EQ(without.code, 2);
+  EXPECT_TRUE(Has(without, "--token-file")) << without.text;
+  EXPECT_EQ(Run("list --token-file " + token + http).code, 0);
+}
+
+TEST_F(LinkCommand, MetricsNeedNoEmulator) {
+  EXPECT_EQ(Run("metrics --json").text, MetricCatalogueJson());
+  EXPECT_TRUE(Has(Run("metrics"), "farspan_port_lateness_seconds"));
+}
+
+}  // namespace
+}  // namespace farspan::control
