@@ -22,7 +22,7 @@ struct Output {
   std::string text;  // both streams
 };
 
-Output Run(const std::string& arguments) {
+Output RunLink(const std::string& arguments) {
   FILE* pipe = popen((FARSPAN_PROGRAM " link " + arguments + " 2>&1").c_str(), "r");
   Output output;
   char buffer[4096];
@@ -60,7 +60,7 @@ class LinkCommand : public testing::Test {
 };
 
 TEST_F(LinkCommand, ListShowsEveryDirectionAndTheVerdict) {
-  const Output good = Run("list" + http_);
+  const Output good = RunLink("list" + http_);
   EXPECT_EQ(good.code, 0) << good.text;
   EXPECT_TRUE(Has(good, "chi-nyc  ab   chicago  newyork")) << good.text;
   EXPECT_TRUE(Has(good, "metro    ba   newyork  chicago")) << good.text;
@@ -69,19 +69,19 @@ TEST_F(LinkCommand, ListShowsEveryDirectionAndTheVerdict) {
     s.valid = false;
     s.reasons = {"the clock is off by 9 ppm"};
   });
-  const Output bad = Run("list" + http_);
+  const Output bad = RunLink("list" + http_);
   EXPECT_TRUE(Has(bad, "INVALID")) << bad.text;
   EXPECT_TRUE(Has(bad, "the clock is off by 9 ppm")) << bad.text;
 }
 
 TEST_F(LinkCommand, JsonIsTheServers) {
-  const Output output = Run("show metro --json" + http_);
+  const Output output = RunLink("show metro --json" + http_);
   EXPECT_EQ(nlohmann::json::parse(output.text)["name"], "metro");
-  EXPECT_TRUE(Has(Run("show metro" + http_), "delay_ns"));
+  EXPECT_TRUE(Has(RunLink("show metro" + http_), "delay_ns"));
 }
 
 TEST_F(LinkCommand, SetChangesWhatItNames) {
-  const Output output = Run("set metro distance='90 km' rate=1Gbps --direction ba" + http_);
+  const Output output = RunLink("set metro distance='90 km' rate=1Gbps --direction ba" + http_);
   EXPECT_EQ(output.code, 0) << output.text;
   EXPECT_EQ(output.text, "ba took effect at 91 s\n");
   const EngineSnapshot state = engine_.snapshot();
@@ -91,9 +91,9 @@ TEST_F(LinkCommand, SetChangesWhatItNames) {
 }
 
 TEST_F(LinkCommand, CutRestoreEpoch) {
-  EXPECT_EQ(Run("cut chi-nyc --for 50ms --position '120 km' --direction ab" + http_).code, 0);
-  EXPECT_EQ(Run("restore chi-nyc" + http_).code, 0);
-  EXPECT_EQ(Run("epoch" + http_).code, 0);
+  EXPECT_EQ(RunLink("cut chi-nyc --for 50ms --position '120 km' --direction ab" + http_).code, 0);
+  EXPECT_EQ(RunLink("restore chi-nyc" + http_).code, 0);
+  EXPECT_EQ(RunLink("epoch" + http_).code, 0);
   const auto calls = engine_.calls();
   ASSERT_EQ(calls.size(), 4u);
   const auto& cut = std::get<link::Cut>(calls[0].changes.at(0));
@@ -128,18 +128,18 @@ TEST_F(LinkCommand, ExitCodesSayWhoseFaultItIs) {
   };
   for (const Row& row : rows) {
     const bool elsewhere = row.arguments.find("--http") != std::string::npos;
-    const Output output = Run(row.arguments + (elsewhere ? "" : http_));
+    const Output output = RunLink(row.arguments + (elsewhere ? "" : http_));
     EXPECT_EQ(output.code, row.code) << row.arguments << ": " << output.text;
     EXPECT_TRUE(Has(output, row.message)) << row.arguments << ": " << output.text;
   }
   EXPECT_TRUE(engine_.calls().empty());
 
   engine_.refuse_with(Error{ErrorCode::kConflict, "beyond the memory plan", ""});
-  const Output refused = Run("set metro rate=400Gbps" + http_);
+  const Output refused = RunLink("set metro rate=400Gbps" + http_);
   EXPECT_EQ(refused.code, 1);
   EXPECT_TRUE(Has(refused, "beyond the memory plan"));
   server_.reset();
-  const Output silent = Run("list" + http_);
+  const Output silent = RunLink("list" + http_);
   EXPECT_EQ(silent.code, 3);
   EXPECT_TRUE(Has(silent, "farspan-emulator run"));
 }
@@ -154,15 +154,15 @@ TEST_F(LinkCommand, TokenIsSent) {
   const auto server = ControlServer::Start(engine_, options);
   ASSERT_TRUE(server);
   const std::string http = " --http " + (*server)->address().text();
-  const Output without = Run("list" + http);
+  const Output without = RunLink("list" + http);
   EXPECT_EQ(without.code, 2);
   EXPECT_TRUE(Has(without, "--token-file")) << without.text;
-  EXPECT_EQ(Run("list --token-file " + token + http).code, 0);
+  EXPECT_EQ(RunLink("list --token-file " + token + http).code, 0);
 }
 
 TEST_F(LinkCommand, MetricsNeedNoEmulator) {
-  EXPECT_EQ(Run("metrics --json").text, MetricCatalogueJson());
-  EXPECT_TRUE(Has(Run("metrics"), "farspan_port_lateness_seconds"));
+  EXPECT_EQ(RunLink("metrics --json").text, MetricCatalogueJson());
+  EXPECT_TRUE(Has(RunLink("metrics"), "farspan_port_lateness_seconds"));
 }
 
 }  // namespace
