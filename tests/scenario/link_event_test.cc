@@ -2,6 +2,7 @@
 // lanes that fail, faults.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -85,6 +86,26 @@ TEST(Cut, HasUsedTheBottlenecksCapacity) {
                                        Train(100, 1250, 0_ns, 0_ns));
   EXPECT_EQ(Dropped(trace, Cause::kCut), Range(9, 13));
   EXPECT_EQ(Forwarded(trace).back().due, 1_ms + 100_us);
+}
+
+// Also when the poll comes long after: a packet that was out before the cut is not lost by it.
+TEST(Cut, DoesNotReachWhatIsOutAlready) {
+  DirectionSpec spec = Glass({}, 1000_km);
+  spec.jitter.deviation = 200_us;
+  spec.jitter.reorder = true;
+  auto link = link::Link::Create(spec, {}, {}, 0_ns);
+  ASSERT_TRUE(link.has_value());
+  const auto traffic = Train(2'000, 84, 0_ns, 1_us);
+  (*link)->offer(2_ms, traffic);
+  auto cut = (*link)->prepare(link::Cut{.position = 1000_km});
+  ASSERT_TRUE(cut.has_value());
+  (*link)->apply(6_ms, **cut);
+  std::vector<PacketRef> out(traffic.size());
+  ASSERT_EQ((*link)->release(20_ms, out), out.size());
+  for (const PacketRef& p : out) {
+    const TimeNs passes = TimeNs{static_cast<int64_t>(p.handle) * 1'000} + k1000Km;
+    ASSERT_EQ(p.cause == Cause::kCut, passes >= 6_ms && p.due >= 6_ms) << p.handle;
+  }
 }
 
 // --- Path changes ----------------------------------------------------------------------------
@@ -260,6 +281,32 @@ TEST(LaneFailure, AShortCutMovesNothing) {
   for (uint64_t round = 24; round < kRounds; ++round) EXPECT_EQ(lanes[round], lanes[0]);
 }
 
+// Two cuts of 4 ms, one right after the other, are 8 ms without light: more than the detection.
+TEST(LaneFailure, CutsThatFollowOneAnotherAddUp) {
+  const auto round_26 = [](TimeNs second) {
+    const Change cut = link::Cut{.lane = 1, .duration = 4_ms};
+    return LanesTaken(RunWith(ThreeLanes(link::RehashPolicy::kResilient),
+                              {{20_ms, cut}, {second, cut}}, ManyFlows()))[26];
+  };
+  const auto together = round_26(24_ms);
+  EXPECT_EQ(std::count(together.begin(), together.end(), -1), 0) << "moved at 25 ms";
+  const auto apart = round_26(24_ms + 1_ns);
+  EXPECT_GT(std::count(apart.begin(), apart.end(), -1), 10) << "light came back in between";
+}
+
+TEST(LaneFailure, AProtectionSwitchThatTakesTooLongIsOne) {
+  const auto lost_in_round_26 = [](TimeNs outage) {
+    const Change protect = link::ProtectionSwitch{
+        .lane = 1, .position = {}, .outage = outage, .path = {.delay = 2_ms}};
+    const auto lanes = LanesTaken(
+        RunWith(ThreeLanes(link::RehashPolicy::kResilient), {{20_ms, protect}}, ManyFlows()));
+    EXPECT_EQ(lanes[40], lanes[0]);
+    return std::count(lanes[26].begin(), lanes[26].end(), -1);
+  };
+  EXPECT_EQ(lost_in_round_26(10_ms), 0) << "moved at 25 ms";
+  EXPECT_EQ(lost_in_round_26(5_ms), 0) << "switched at 25 ms";
+}
+
 TEST(LaneFailure, WithoutASurvivorThereIsNoPath) {
   const sim::LinkTrace trace =
       RunWith(ThreeLanes(link::RehashPolicy::kResilient), {{20_ms, link::Cut{}}}, ManyFlows());
@@ -301,6 +348,38 @@ TEST(LaneFailure, MovesWhatWaits) {
   for (uint64_t i = 6; i < 100; ++i) {
     ASSERT_EQ(due[i], 5_ms + TimeNs{static_cast<int64_t>(i - 5) * 10'000} + 2_ms) << i;
   }
+}
+
+// --- Jitter ----------------------------------------------------------------------------------
+
+// 100 us of jitter on a path of 10 us: nothing comes out before it has gone in.
+TEST(Jitter, LargerThanTheDelayIsCutOffAtTheDeparture) {
+  for (const bool reorder : {false, true}) {
+    DirectionSpec spec = Plain({}, 10_us);
+    spec.jitter.deviation = 100_us;
+    spec.jitter.reorder = reorder;
+    const auto traffic = Train(20'000, 84, 0_ns, 1_us);
+    const sim::LinkTrace trace = MustRun(spec, traffic);
+    const auto due = Arrivals(trace, traffic.size());
+    uint64_t at_once = 0;
+    for (const PacketRef& p : traffic) {
+      ASSERT_GE(due[p.handle], p.due);
+      at_once += due[p.handle] == p.due ? 1 : 0;
+    }
+    EXPECT_GT(at_once, 2'000u);
+    EXPECT_EQ(trace.unforeseen, 0u);
+  }
+}
+
+// --- Deadlines -------------------------------------------------------------------------------
+
+// A driver that sleeps until next_deadline() must not oversleep a path that becomes shorter.
+TEST(Deadline, ForeseesEventsThatHurryWhatWaits) {
+  DirectionSpec spec = Plain(1_gbps, 100_ms);
+  spec.timeline = {{.at = 15_us, .change = link::SetPath{.path = {.delay = 1_ms}}}};
+  const sim::LinkTrace trace = MustRun(spec, Train(3, 1250, 0_ns, 0_ns));  // 10 us each
+  EXPECT_EQ(Arrivals(trace, 3), (std::vector<TimeNs>{100_ms + 10_us, 1_ms + 20_us, 1_ms + 30_us}));
+  EXPECT_EQ(trace.unforeseen, 0u);
 }
 
 // --- Faults, duplicates ----------------------------------------------------------------------
