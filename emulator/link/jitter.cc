@@ -93,7 +93,6 @@ JitterModel::JitterModel(const JitterSpec& spec, StreamKey key)
 
 void JitterModel::start_epoch(TimeNs origin) {
   origin_ = origin.ns;
-  known_ = false;
   if (deviation_ != 0) seek(origin);
 }
 

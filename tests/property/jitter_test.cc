@@ -202,7 +202,7 @@ TEST_P(Marginal, FitsInOrder) {
   };
   const ChiSquareResult fit = AgainstLaw(GetParam(), next);
   EXPECT_LE(fit.value, fit.limit) << "key " << kKey.value;
-  EXPECT_FALSE(AgainstLaw(GetParam(), next, kSanitized ? 1.08 : 1.02).fits());
+  EXPECT_FALSE(AgainstLaw(GetParam(), next, Twin(1.02)).fits());
 }
 
 TEST_P(Marginal, FitsWhenDrawn) {
@@ -210,7 +210,7 @@ TEST_P(Marginal, FitsWhenDrawn) {
   const auto next = [&](uint64_t i) { return model.drawn(i).ns; };
   const ChiSquareResult fit = AgainstLaw(GetParam(), next);
   EXPECT_LE(fit.value, fit.limit) << "key " << kKey.value;
-  EXPECT_FALSE(AgainstLaw(GetParam(), next, kSanitized ? 1.08 : 1.02).fits());
+  EXPECT_FALSE(AgainstLaw(GetParam(), next, Twin(1.02)).fits());
 }
 
 TEST_P(Marginal, HasDrawnMomentsAndNoMemory) {

@@ -20,8 +20,10 @@ inline constexpr bool kSanitized = false;
 inline constexpr bool kSanitized = false;
 #endif
 
-// How often to try: as asked, less under sanitizers, which are ten to fifty times slower.
-constexpr uint64_t Tries(uint64_t count) { return kSanitized ? count / 20 : count; }
+// How often to try: as asked, less under sanitizers, which are ten to fifty times slower. A twin
+// that must be found out with so much less to see has to be more wrong.
+constexpr uint64_t Tries(uint64_t count) { return kSanitized ? count / 10 : count; }
+constexpr double Twin(double factor) { return kSanitized ? 1 + 4 * (factor - 1) : factor; }
 
 // Two-sided 99.9 % interval of a normal distribution, in standard deviations.
 inline constexpr double kInterval999 = 3.2905;
