@@ -7,12 +7,13 @@ away from I/O, clocks, logging and configuration: what they know of time is pass
 
 import re
 
-EMULATOR = ["emulator/base", "emulator/link", "emulator/roce", "emulator/config", "emulator/sim",
+EMULATOR = ["emulator/base", "emulator/cli", "emulator/link", "emulator/roce", "emulator/config", "emulator/sim",
             "emulator/dpdk", "emulator/control"]
 
 # folder -> what it may include besides itself; a name with a suffix is that one header.
 ALLOWED = {
     "emulator/base": [],
+    "emulator/cli": ["emulator/base"],
     "emulator/link": ["emulator/base"],
     "emulator/roce": ["emulator/base", "emulator/link"],
     "emulator/config": ["emulator/base", "emulator/link", "emulator/roce/rule_match.h",

@@ -2,9 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/program_options.hpp>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -236,26 +234,27 @@ int Run(const Call& call) {
   const bool json = call.has("json");
   if (call.words == std::vector<std::string>{"metrics"}) {
     fmt::print("{}", json ? control::MetricCatalogueJson() : CatalogueText());
-    return kExitGood;
+    return cli::kExitGood;
   }
   const auto action = FindAction(call);
-  if (!action) return Report(action.error());
+  if (!action) return cli::Report(action.error());
   auto client = LinkClient::Open(call.text("http"), call.text("token-file"));
-  if (!client) return Report(client.error());
+  if (!client) return cli::Report(client.error());
   const Answer answer = (*action)->ask(*client, call);
-  if (!answer) return Report(answer.error());
+  if (!answer) return cli::Report(answer.error());
   if (json) {
     fmt::print("{}\n", answer->dump(2));
-    return kExitGood;
+    return cli::kExitGood;
   }
   try {
     fmt::print("{}", (*action)->print(*answer));
   } catch (const nlohmann::json::exception& error) {
-    return Report({ErrorCode::kIo,
-                   fmt::format("the emulator's answer is of another version ({})", error.what()),
-                   call.text("http")});
+    return cli::Report(
+        {ErrorCode::kIo,
+         fmt::format("the emulator's answer is of another version ({})", error.what()),
+         call.text("http")});
   }
-  return kExitGood;
+  return cli::kExitGood;
 }
 
 }  // namespace
@@ -263,28 +262,21 @@ int Run(const Call& call) {
 int CmdLink(const std::vector<std::string>& args) {
   const std::string address(control::kDefaultAddress);
   const auto text = [] { return po::value<std::string>(); };
-  po::options_description options("Options");
-  options.add_options()("for", text(), "cut: how long, as in 50ms (else until restored)")(
+  cli::Options options;
+  options.usage = kUsage;
+  options.visible.add_options()("for", text(), "cut: how long, as in 50ms (else until restored)")(
       "position", text(), "cut: where, from the link's first site, as in \"120 km\" (else 0 km)")(
       "direction", text(), "ab or ba (else both)")("lane", text(), "one lane, from 0 (else all)")(
       "http", text()->default_value(address), "where the emulator listens, or unix:/path")(
-      "token-file", text(), "the emulator's token")("json", "machine output")("help,h", "this");
-  po::options_description all;
-  all.add(options).add_options()("word", po::value<std::vector<std::string>>());
-  po::positional_options_description positional;
-  positional.add("word", -1);
+      "token-file", text(), "the emulator's token")("json", "machine output");
+  options.hidden.add_options()("word", po::value<std::vector<std::string>>());
+  options.positional.add("word", -1);
+  bool help = false;
+  auto values = cli::Parse(options, args, help);
+  if (!values) return cli::Report(values.error());
+  if (help) return cli::kExitGood;
   Call call;
-  try {
-    po::store(po::command_line_parser(args).options(all).positional(positional).run(), call.values);
-  } catch (const po::error& error) {
-    return Report({ErrorCode::kInvalid, std::string(error.what()) + "; see --help", "link"});
-  }
-  if (call.has("help")) {
-    std::ostringstream help;
-    help << options;
-    fmt::print("{}{}", kUsage, help.str());
-    return kExitGood;
-  }
+  call.values = std::move(*values);
   if (call.has("word")) call.words = call.values["word"].as<std::vector<std::string>>();
   return Run(call);
 }

@@ -1,10 +1,8 @@
 // farspan route FROM TO [--json]: the fiber between two places, term by term.
 #include <fmt/core.h>
 
-#include <boost/program_options.hpp>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -105,45 +103,37 @@ void PrintList(bool json) {
 
 int PrintRoute(const std::vector<std::string>& places, bool json) {
   if (places.size() != 2) {
-    return Report({ErrorCode::kInvalid,
-                   "needs two places, such as `farspan route \"Abilene TX\" Ashburn` (names with "
-                   "spaces in quotes), or --list",
-                   "route"});
+    return cli::Report(
+        {ErrorCode::kInvalid,
+         "needs two places, such as `farspan route \"Abilene TX\" Ashburn` (names with "
+         "spaces in quotes), or --list",
+         "route"});
   }
   const auto route = config::FindRoute(places[0], places[1]);
-  if (!route) return Report(route.error());
+  if (!route) return cli::Report(route.error());
   fmt::print("{}", json ? ToJson(*route).dump(2) + "\n" : ToText(*route));
-  return kExitGood;
+  return cli::kExitGood;
 }
 
 }  // namespace
 
 int CmdRoute(const std::vector<std::string>& args) {
-  po::options_description options("Options");
-  options.add_options()("json", "machine output, schema farspan.route.v1")(
-      "list", "all metros (with --json: and all segments)")("help,h", "this");
-  po::options_description all;
-  all.add(options).add_options()("place", po::value<std::vector<std::string>>());
-  po::positional_options_description positional;
-  positional.add("place", -1);
-  po::variables_map values;
-  try {
-    po::store(po::command_line_parser(args).options(all).positional(positional).run(), values);
-  } catch (const po::error& error) {
-    return Report({ErrorCode::kInvalid, std::string(error.what()) + "; see --help", "route"});
-  }
-  if (values.count("help") != 0) {
-    std::ostringstream text;
-    text << options;
-    fmt::print("{}{}", kUsage, text.str());
-    return kExitGood;
-  }
-  const bool json = values.count("json") != 0;
-  if (values.count("list") != 0) {
+  cli::Options options;
+  options.usage = kUsage;
+  options.visible.add_options()("json", "machine output, schema farspan.route.v1")(
+      "list", "all metros (with --json: and all segments)");
+  options.hidden.add_options()("place", po::value<std::vector<std::string>>());
+  options.positional.add("place", -1);
+  bool help = false;
+  const auto values = cli::Parse(options, args, help);
+  if (!values) return cli::Report(values.error());
+  if (help) return cli::kExitGood;
+  const bool json = values->count("json") != 0;
+  if (values->count("list") != 0) {
     PrintList(json);
-    return kExitGood;
+    return cli::kExitGood;
   }
-  const auto places = values["place"];
+  const auto places = (*values)["place"];
   return PrintRoute(
       places.empty() ? std::vector<std::string>{} : places.as<std::vector<std::string>>(), json);
 }

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "emulator/base/result.h"
 #include "emulator/base/random.h"
+#include "emulator/base/result.h"
 #include "emulator/base/ring.h"
 #include "emulator/base/seqlock.h"
 #include "emulator/config/schema.h"

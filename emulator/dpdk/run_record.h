@@ -38,8 +38,7 @@ struct PortObservations {
   std::atomic<uint64_t> malformed{0};  // forwarded all the same
   std::atomic<uint64_t> bypassed{0};
   std::atomic<uint64_t> unroutable{0};  // mesh: no site has the destination
-  std::atomic<uint64_t> copies{
-      0};  // mesh: offered for broadcasts, beside or instead of the original
+  std::atomic<uint64_t> copies{0};          // mesh: made of broadcasts
   std::atomic<uint64_t> broadcasts{0};      // mesh: frames that went to all
   std::atomic<uint64_t> egress_dropped{0};  // emulated: the site's egress limit and its AQM
   std::atomic<uint64_t> backlog{0};         // gauge: released, not yet taken by the port
