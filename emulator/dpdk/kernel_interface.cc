@@ -256,6 +256,11 @@ void KernelInterface::restore() {
   if (ipv6_disabled_) WriteSwitch(Ipv6Switch(name_), '0');
 }
 
+bool KernelInterface::link_up() const {
+  const Link link = QueryLink(name_);
+  return link != nullptr && (rtnl_link_get_flags(link.get()) & IFF_RUNNING) != 0;
+}
+
 KernelCounters KernelInterface::counters() const {
   KernelCounters counters;
   const Link link = QueryLink(name_);

@@ -5,8 +5,8 @@
 // interface with addresses, in a bridge or bond, loopback, or held by another engine of the same
 // network namespace. The destructor restores what was changed; after SIGKILL that is left undone.
 //
-// Threads: Take and the destructor on one thread; counters() from any. Network namespace: that of
-// the process (start the engine with ip netns exec).
+// Threads: Take and the destructor on one thread; counters() and link_up() from any. Network
+// namespace: that of the process (start the engine with ip netns exec).
 #pragma once
 
 #include <cstdint>
@@ -40,6 +40,7 @@ class KernelInterface {
   const std::string& name() const { return name_; }
   uint32_t mtu() const { return mtu_; }
   KernelCounters counters() const;
+  bool link_up() const;  // carrier: for veth, whether the other end is up
 
  private:
   explicit KernelInterface(std::string name);

@@ -171,10 +171,7 @@ Error Refusal(const MemoryNeed& need, const MachineMemory& machine, bool hugepag
 }  // namespace
 
 uint64_t MbufObjectBytes(uint32_t data_room_bytes) {
-  // With the padding by which mempools spread objects over memory channels.
-  return AlignUp(sizeof(rte_mempool_objhdr) + sizeof(rte_mbuf) + data_room_bytes,
-                 RTE_CACHE_LINE_SIZE) +
-         2 * RTE_CACHE_LINE_SIZE;
+  return rte_mempool_calc_obj_size(sizeof(rte_mbuf) + data_room_bytes, 0, nullptr);
 }
 
 MemoryPlan PlanMemory(const MemoryNeed& need) {

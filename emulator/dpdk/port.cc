@@ -377,6 +377,7 @@ void Port::reconcile(PortReading& reading) const {
 }
 
 bool Port::link_up() const {
+  if (kernel_) return kernel_->link_up();
   rte_eth_link link{};
   return rte_eth_link_get_nowait(id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }

@@ -104,7 +104,8 @@ class Port {
   // waiting frames are not taken for lost ones.
   PortReading reading() const;
 
-  bool link_up() const;  // vhost-user: a guest is connected
+  // vhost-user: a guest is connected; veth: the other end is up.
+  bool link_up() const;
 
   // Packets handed to the driver and not yet on the wire, where hardware can tell. The thread of
   // tx() only.

@@ -445,6 +445,35 @@ TEST_F(VethTest, UnfitInterfacesAreRefusedWithWhatMendsIt) {
   EXPECT_FALSE(KernelInterface::Take("lo").has_value());
 }
 
+// The kernel keeps what cannot leave: the driver calls it sent until the ring is full, and all of
+// it leaves when the host is back. The engine must not stall, and the books must show it.
+TEST_F(VethTest, WhatADeadPeerDoesNotTakeIsUnsent) {
+  auto port = OpenPort(PortKind::kAfPacket, "fsp0");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  EXPECT_TRUE((*port)->link_up());
+  (*port)->start_counting();
+  run("ip link set fsh0 down");
+  EXPECT_FALSE((*port)->link_up());
+  size_t taken = 0;
+  for (uint32_t i = 0; i < 5'000; i += 10) taken += Send(**port, Frames(10, Frame(100, i)));
+  EXPECT_GE(taken, 1'024u);
+  EXPECT_LT(taken, 1'100u);
+  const PortReading lost = ReadWhilePolling(**port);
+  EXPECT_EQ(lost.kernel->tx_packets, 0u);
+  EXPECT_EQ(lost.own_unsent, taken);
+
+  run("ip link set fsh0 up");
+  Host host("fsh0");
+  size_t arrived = 0;
+  for (int i = 0; i < 100 && arrived < taken + 10; ++i) {
+    if (taken < 1'100) taken += Send(**port, Frames(10, Frame(100, 1)));
+    arrived += host.received().size();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(arrived, taken);
+  EXPECT_EQ(ReadWhilePolling(**port).own_unsent_bound, 0u);
+}
+
 TEST_F(VethTest, XdpPortPassesFrames) {
   auto large = OpenPort(PortKind::kAfXdp, "fsp0");
   ASSERT_FALSE(large.has_value());
