@@ -12,6 +12,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "emulator/dpdk/memory_plan.h"
+
 namespace farspan::dpdk {
 namespace {
 
@@ -73,6 +75,10 @@ Result<std::unique_ptr<HugepageReservation>> HugepageReservation::Take(uint64_t 
   uint64_t before = 0;
   if (!ReadCount(path.c_str(), before)) {
     return CannotReserve(pages, path + " cannot be read: has this kernel hugepages?");
+  }
+  // The kernel would try, and push everything else out of memory.
+  if (const uint64_t mib = ReadMachineMemory().available_bytes >> 20; pages > mib / 2) {
+    return CannotReserve(pages, fmt::format("only {} MiB of memory are available", mib));
   }
   std::array<int, 2> pipe_ends{};
   if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return CannotReserve(pages, std::strerror(errno));

@@ -16,7 +16,7 @@ namespace farspan::dpdk {
 class HugepageReservation {
  public:
   // Adds `pages` of 2 MiB on `node` (-1: where the kernel likes). All or none: kMachine if memory
-  // is too fragmented, with how many could be had.
+  // is short or too fragmented, with how much could be had.
   static Result<std::unique_ptr<HugepageReservation>> Take(uint64_t pages, int node = -1);
 
   ~HugepageReservation();  // gives back, and waits until it is done
