@@ -210,7 +210,8 @@ constexpr Quantity kRate{
     "a rate in bits per second", "400 Gbps", "1 bps", kRateUnits, kMaxUnsigned, CanonicalRate};
 constexpr Quantity kLength{"a length", "350 km", "1 mm", kLengthUnits, kMaxSigned, AsWritten};
 constexpr Quantity kBytes{"a size in bytes", "64 MiB", "1 B", kByteUnits, kMaxUnsigned, AsWritten};
-constexpr Quantity kPacketRate{"a packet rate", "12 Mpps", "1 pps", kPacketRateUnits, kMaxUnsigned, AsWritten};
+constexpr Quantity kPacketRate{"a packet rate",  "12 Mpps",    "1 pps",
+                               kPacketRateUnits, kMaxUnsigned, AsWritten};
 
 std::string DecimalText(Uint128 mantissa, int exponent) {
   std::string digits;

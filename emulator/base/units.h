@@ -43,7 +43,7 @@ Result<TimeNs> ParseTime(std::string_view text);
 Result<Rate> ParseRate(std::string_view text);
 Result<Length> ParseLength(std::string_view text);
 Result<uint64_t> ParseBytes(std::string_view text);
-Result<double> ParseProbability(std::string_view text);       // in [0, 1]
+Result<double> ParseProbability(std::string_view text);   // in [0, 1]
 Result<uint64_t> ParsePacketRate(std::string_view text);  // packets/s: "12 Mpps"
 
 // Exact text that the parser reads back: "2.5 ms", "400 Gbps", "1328 km", "64 MiB", "1e-5".

@@ -1,9 +1,12 @@
 // The resolved plan: what a configuration comes to, before anything is started.
 //
-// Packets held: N = min(rate / plan frame, declared packet rate) x the largest delay over the
-// timeline, jitter, delaying faults and live headroom, plus what the queues hold, plus what rings
-// and caches do. The engine allocates from this plan and refuses where it does not fit; `check`
-// prints it. Loss figures are expectations of the models at that frame size.
+// What is in flight is bytes: rate x the largest delay over timeline, jitter, delaying faults and
+// live headroom, and what the queues' limits let wait. How many packets that makes depends on their
+// mean size, so memory is planned for the smallest mean frame that engine.plan_frame promises, or
+// for engine.max_packet_rate where that is less. The engine allocates from this plan (see
+// dpdk/config_memory.h) and refuses where it does not fit; `check` prints it.
+// Rates that are nowhere declared are assumed by the port's kind. Jitter counts with 8 deviations.
+// Not modelled: what waits in the ports' own rings (the engine adds that).
 #pragma once
 
 #include <cstdint>
@@ -19,60 +22,68 @@
 namespace farspan::config {
 
 struct LossBySize {
-  uint32_t wire_bytes = 0;
-  double probability = 0;
+  uint32_t frame_bytes = 0;  // with FCS
+  double probability = 0;    // expected of the model
 };
 
 struct LanePlan {
-  std::vector<link::DelayTerm> terms;
-  TimeNs delay{};
-  Rate rate{};  // 0: no bottleneck
+  std::vector<link::DelayTerm> terms;  // add up to `delay`
+  TimeNs delay{};                      // one way, at the start
+  Rate rate{};                         // at the start; 0: no bottleneck
   std::vector<LossBySize> loss;
 };
 
 struct DirectionPlan {
   std::string link;
+  std::string direction;  // "ab" or "ba"
   std::string from;
   std::string to;
   std::string source;  // of a routed length
   std::vector<LanePlan> lanes;
-  TimeNs largest_delay{};      // one way: timeline, jitter, faults and headroom included
-  Rate planning_rate{};        // all lanes, or the port's declared rate; headroom included
-  uint64_t bdp_bytes = 0;      // planning rate x round trip, lane 0 there and back
-  uint64_t bdp_packets = 0;    // of full-size packets (MTU)
-  uint64_t packets_per_s = 0;  // planned at most
-  uint64_t fiber_packets = 0;
-  uint64_t queue_packets = 0;
-  uint64_t held_packets = 0;  // capacity of the link: both
-  uint64_t model_bytes = 0;   // what the link model allocates
-  uint32_t lcore = 0;         // index into the plan's lcores
+  TimeNs largest_delay{};      // one way, of any lane
+  Rate rate{};                 // that memory is planned for: all lanes, headroom
+  bool rate_assumed = false;   // because none was declared
+  TimeNs round_trip{};         // lane 0 there and back, at the start
+  uint64_t bdp_bytes = 0;      // `rate` x round trip
+  uint64_t bdp_packets = 0;    // of full size (engine.mtu)
+  uint64_t fiber_bytes = 0;    // of wire time, at most in flight; duplicates counted
+  uint64_t queue_bytes = 0;    // at most waiting
+  uint64_t packets_per_s = 0;  // at most: of the plan's frames at `rate`, or as declared
+  uint64_t held_packets = 0;   // LinkCapacity::packets
+  uint64_t model_bytes = 0;    // that the link model allocates for them
+  uint32_t lcore = 0;          // 0 to Plan::lcores - 1
 };
 
-struct MemoryPlan {
-  uint64_t packets = 0;       // buffers: held, and in rings and caches
-  uint64_t buffer_bytes = 0;  // of one
-  uint64_t model_bytes = 0;
-  uint64_t total_bytes = 0;
-  uint64_t available_bytes = 0;      // 0: unknown
-  uint32_t smallest_mean_frame = 0;  // with FCS, with which it would fit; 0: with none
-  bool fits() const { return available_bytes == 0 || total_bytes <= available_bytes; }
+// A site's egress queue, where it is configured.
+struct EgressPlan {
+  std::string site;
+  Rate rate{};
+  uint64_t queue_bytes = 0;
+  uint64_t held_packets = 0;
 };
 
 struct Plan {
-  Mode mode = Mode::kWire;
-  std::vector<DirectionPlan> directions;
-  MemoryPlan memory;
-  uint32_t lcores = 0;  // that do packets; one more thread does the rest
+  std::vector<DirectionPlan> directions;  // ab and ba of every link, in the order of the file
+  std::vector<EgressPlan> egresses;
+  uint32_t lcores = 0;  // that handle packets; control and HTTP need none
 };
 
-// `available_bytes`: what the machine could give, 0 if that is not known. The engine.memory limit
-// holds as well. Fails only where planning itself does (no rate to plan with); look at fits().
-Result<Plan> MakePlan(const EmulatorConfig& config, uint64_t available_bytes);
+// Of a configuration that has been loaded.
+Plan MakePlan(const EmulatorConfig& config);
 
-std::string PlanText(const Plan& plan);
-std::string PlanJson(const Plan& plan);  // schema "farspan.plan.v1"
+// What the engine's memory planning says of it, for printing.
+struct MemoryReport {
+  bool known = false;  // false in a build without DPDK
+  bool fits = true;
+  std::string message;  // why not, or a remark
+  bool hugepages = false;
+  uint64_t mbufs = 0;
+  uint64_t eal_bytes = 0;   // packet memory: hugepages, or -m
+  uint64_t heap_bytes = 0;  // ordinary memory
+};
 
-// Why it does not fit and what would; only for a plan that does not.
-Error DoesNotFit(const Plan& plan);
+std::string PlanText(const EmulatorConfig& config, const Plan& plan, const MemoryReport& memory);
+// Schema "farspan.plan.v1"; times in ns, rates in bit/s.
+std::string PlanJson(const EmulatorConfig& config, const Plan& plan, const MemoryReport& memory);
 
 }  // namespace farspan::config

@@ -18,6 +18,8 @@ using link::Keying;
 using link::LossKind;
 using link::LossSpec;
 
+constexpr Rate kHighestRate{100'000'000'000'000};
+
 constexpr Word<Keying> kKeyings[] = {{"packet", Keying::kPacket}, {"wire-time", Keying::kWireTime}};
 constexpr Word<LossKind> kLossModels[] = {{"none", LossKind::kNone},
                                           {"bernoulli", LossKind::kBernoulli},
@@ -287,8 +289,12 @@ void CheckClasses(Section& section, const std::vector<ClassSpec>& classes) {
 }  // namespace
 
 void ReadRate(Section& section, Rate& rate) {
-  if (section.read("rate", rate) && rate.bits_per_s == 0) {
+  if (!section.read("rate", rate)) return;
+  if (rate.bits_per_s == 0) {
     section.fail("rate", "expected more than 0; leave it out for a link without a bottleneck");
+  } else if (rate > kHighestRate) {
+    section.fail("rate",
+                 ToText(rate) + " is out of range; expected at most " + ToText(kHighestRate));
   }
 }
 

@@ -7,13 +7,12 @@
 #include <chrono>
 #include <ctime>
 
+#include "emulator/dpdk/config_memory.h"
 #include "emulator/dpdk/control_thread.h"
-#include "emulator/dpdk/kernel_ring.h"
 
 namespace farspan::dpdk {
 namespace {
 
-constexpr uint32_t kVlanFrameOverhead = 18;  // Ethernet header and a tag; mbufs carry no FCS
 constexpr TimeNs kDrainGrace{1'000'000'000};
 
 int RunLoop(void* loop) {
@@ -44,9 +43,7 @@ int64_t UnixNsAt(const EngineClock& clock, TimeNs at) {
 
 Result<std::unique_ptr<Engine>> Engine::Create(const config::EmulatorConfig& config,
                                                const EngineOptions& options) {
-  auto plan = config::MakePlan(config, 0);
-  if (!plan) return tl::unexpected(plan.error());
-  std::unique_ptr<Engine> engine(new Engine(config, std::move(*plan)));
+  std::unique_ptr<Engine> engine(new Engine(config, config::MakePlan(config)));
   if (auto eal = engine->start_eal(options); !eal) return tl::unexpected(eal.error());
   if (auto ports = engine->open_ports(); !ports) return tl::unexpected(ports.error());
   if (auto pipes = engine->build_pipes(); !pipes) return tl::unexpected(pipes.error());
@@ -58,44 +55,16 @@ Result<std::unique_ptr<Engine>> Engine::Create(const config::EmulatorConfig& con
 Engine::Engine(const config::EmulatorConfig& config, config::Plan plan)
     : config_(config), plan_(std::move(plan)), forwarder_(config) {}
 
-MemoryNeed Engine::memory_need() const {
-  MemoryNeed need;
-  uint64_t packets_per_s = 0;
-  for (const config::DirectionPlan& direction : plan_.directions) {
-    const uint64_t wire_bytes = link::WireBytes(config_.engine.plan_frame_bytes - 4);
-    need.directions.push_back({.in_flight_bytes = direction.held_packets * wire_bytes,
-                               .packets_max = direction.held_packets});
-    packets_per_s = std::max(packets_per_s, direction.packets_per_s);
-  }
-  need.plan_frame_bytes = config_.engine.plan_frame_bytes - 4;
-  need.largest_frame_bytes = config_.engine.mtu + kVlanFrameOverhead;
-  need.copied_frame_bytes = PacketStore::kCopiedFrameBytes;
-  need.copied_overhead_bytes = PacketStore::kSlotOverheadBytes;
-  need.ports = static_cast<uint32_t>(config_.sites.size());
-  need.lcores = std::max<uint32_t>(1, plan_.lcores);
-  for (const config::SiteSpec& site : config_.sites) {
-    if (site.port.kind != config::PortKind::kAfPacket) continue;
-    const KernelRing ring = PlanKernelRing(config_.engine.mtu, packets_per_s);
-    need.kernel_ring_bytes += 2 * ring.bytes();
-    // A slot of the kernel's ring must fit an mbuf.
-    need.largest_frame_bytes = std::max(need.largest_frame_bytes, ring.frame_bytes);
-  }
-  return need;
-}
-
 Result<void> Engine::start_eal(const EngineOptions& options) {
-  const MemoryNeed need = memory_need();
-  MachineMemory machine = ReadMachineMemory();
-  if (config_.engine.memory_bytes != 0) {
-    machine.available_bytes = std::min(machine.available_bytes, config_.engine.memory_bytes);
-  }
+  const MemoryNeed need = NeedFor(config_, plan_);
+  MachineMemory machine = Limited(ReadMachineMemory(), config_.engine);
   if (options.reserve_hugepages) {
     const uint64_t missing = MissingHugepages(PlanMemory(need).eal_bytes, machine);
     if (missing != 0) {
       auto reserved = HugepageReservation::Take(missing);
       if (!reserved) return tl::unexpected(reserved.error());
       hugepages_ = std::move(*reserved);
-      machine = ReadMachineMemory();
+      machine = Limited(ReadMachineMemory(), config_.engine);
     }
   }
   auto memory = ChooseMemory(need, machine);

@@ -71,7 +71,6 @@ class Engine {
   void build_loops();
   Result<void> start_capture();
   bool spins() const;
-  MemoryNeed memory_need() const;
   Result<void> check_headroom(size_t number, const link::DirectionSpec& spec) const;
   Result<TimeNs> apply(size_t number, const std::vector<link::Change>& changes);
   LcoreLoop& loop_of_site(size_t site) { return *loops_[loop_of_site_[site]]; }

@@ -45,9 +45,7 @@ Result<void> Engine::check_headroom(size_t number, const link::DirectionSpec& sp
   config::EmulatorConfig changed = config_;
   config::LinkSpec& link = changed.links[number / 2];
   (number % 2 == 0 ? link.ab : link.ba) = spec;
-  auto plan = config::MakePlan(changed, 0);
-  if (!plan) return tl::unexpected(plan.error());
-  const uint64_t needed = plan->directions[number].held_packets;
+  const uint64_t needed = config::MakePlan(changed).directions[number].held_packets;
   const uint64_t planned = plan_.directions[number].held_packets;
   if (needed <= planned) return {};
   return Fail(

@@ -1,0 +1,210 @@
+#include "emulator/config/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "emulator/base/int128.h"
+#include "emulator/link/link.h"
+#include "emulator/link/loss.h"
+#include "emulator/link/packet_ref.h"
+#include "emulator/link/path.h"
+
+namespace farspan::config {
+namespace {
+
+using link::DirectionSpec;
+using link::LaneSpec;
+
+constexpr uint64_t kNoBound = std::numeric_limits<uint64_t>::max();
+constexpr uint32_t kFcsBytes = 4;
+constexpr int64_t kJitterDeviations = 8;
+constexpr uint64_t kSlackPackets = 1024;  // bursts in hand; drops on their way to the driver
+constexpr Rate kAssumedSoftwareRate{10'000'000'000};
+constexpr Rate kAssumedHardwareRate{100'000'000'000};
+// With FCS: the smallest frame, IPv4's least maximum, Ethernet's, RoCEv2's at MTU 4096, a jumbo.
+constexpr uint32_t kLossFrames[] = {64, 576 + 18, 1518, 4096 + 98, 9018};
+
+// 64 PiB, far beyond any machine: products with a packet's memory still fit 64 bits.
+uint64_t Saturated(Uint128 value) {
+  constexpr uint64_t kMost = uint64_t{1} << 56;
+  return value > kMost ? kMost : static_cast<uint64_t>(value);
+}
+
+uint64_t Plus(uint64_t a, uint64_t b) { return Saturated(Uint128{a} + b); }
+
+// per_second x time / divisor, rounded up.
+uint64_t Within(uint64_t per_second, TimeNs time, uint64_t divisor) {
+  const Uint128 unit = Uint128{divisor} * 1'000'000'000;
+  return Saturated((Uint128{per_second} * static_cast<uint64_t>(time.ns) + unit - 1) / unit);
+}
+
+uint64_t BytesIn(Rate rate, TimeNs time) { return Within(rate.bits_per_s, time, 8); }
+
+TimeNs JitterAllowance(const link::JitterSpec& jitter) {
+  if (jitter.distribution != link::JitterDistribution::kTable || jitter.table.empty()) {
+    return {jitter.deviation.ns * kJitterDeviations};
+  }
+  const int16_t most = *std::max_element(jitter.table.begin(), jitter.table.end());
+  return {static_cast<int64_t>(static_cast<double>(jitter.deviation.ns) *
+                               std::max<double>(most, 0) / 8192)};
+}
+
+// What one lane's path, rate and the direction's jitter may become.
+struct Extremes {
+  TimeNs delay{};
+  Rate rate{};
+};
+
+Extremes ExtremesOf(const DirectionSpec& spec, size_t lane, const EngineSpec& engine) {
+  Extremes most{link::OneWayDelay(spec.lanes[lane].path), spec.lanes[lane].rate};
+  TimeNs jitter = JitterAllowance(spec.jitter);
+  TimeNs fault{};
+  const auto concerns = [lane](int named) {
+    return named == link::kAllLanes || named == static_cast<int>(lane);
+  };
+  const auto consider_path = [&](const auto& change) {
+    if (concerns(change.lane)) most.delay = std::max(most.delay, link::OneWayDelay(change.path));
+  };
+  for (const link::TimelineEvent& event : spec.timeline) {
+    if (const auto* set = std::get_if<link::SetPath>(&event.change)) consider_path(*set);
+    if (const auto* other = std::get_if<link::ProtectionSwitch>(&event.change)) {
+      consider_path(*other);
+    }
+    if (const auto* rate = std::get_if<link::SetRate>(&event.change);
+        rate && concerns(rate->lane)) {
+      if (most.rate.bits_per_s != 0) most.rate = std::max(most.rate, rate->rate);
+    }
+    if (const auto* set = std::get_if<link::SetJitter>(&event.change)) {
+      jitter = std::max(jitter, JitterAllowance(set->jitter));
+    }
+  }
+  for (const link::FaultSpec& rule : spec.faults) fault = std::max(fault, rule.delay);
+  most.delay = std::max(most.delay, engine.headroom_delay) + jitter + fault;
+  if (most.rate.bits_per_s != 0) most.rate = std::max(most.rate, engine.headroom_rate);
+  return most;
+}
+
+uint64_t QueueBytes(const link::BottleneckSpec& bottleneck, Rate rate) {
+  uint64_t sum = 0;
+  for (const link::ClassSpec& spec : bottleneck.classes) {
+    const uint64_t by_time = spec.limit.time.ns == 0 ? kNoBound : BytesIn(rate, spec.limit.time);
+    const uint64_t by_bytes = spec.limit.bytes == 0 ? kNoBound : spec.limit.bytes;
+    sum = Plus(sum, std::min(by_time, by_bytes));
+  }
+  return sum;
+}
+
+Rate AssumedRate(PortKind kind) {
+  return kind == PortKind::kPci ? kAssumedHardwareRate : kAssumedSoftwareRate;
+}
+
+// Duplicates are packets too.
+uint64_t WithDuplicates(const DirectionSpec& spec, uint64_t bytes) {
+  double copies = spec.duplicate;
+  for (const link::FaultSpec& fault : spec.faults) {
+    if (fault.kind == link::FaultKind::kDuplicate) copies = std::max(copies, fault.probability);
+  }
+  return copies == 0 ? bytes
+                     : Plus(bytes, static_cast<uint64_t>(std::ceil(static_cast<double>(bytes) *
+                                                                   std::min(copies, 1.0))));
+}
+
+LanePlan PlanLane(const LaneSpec& lane) {
+  LanePlan plan{.terms = link::DelayTerms(lane.path),
+                .delay = link::OneWayDelay(lane.path),
+                .rate = lane.rate,
+                .loss = {}};
+  for (const uint32_t frame : kLossFrames) {
+    plan.loss.push_back(
+        {frame, link::ExpectedLoss(lane.loss, link::WireBytes(frame - kFcsBytes), lane.rate)});
+  }
+  return plan;
+}
+
+// Bytes in flight and waiting, packets, and what the model needs for them.
+void PlanHeld(const DirectionSpec& spec, const SiteSpec& from, const EngineSpec& engine,
+              DirectionPlan& plan) {
+  const Rate port = from.port_rate;
+  Rate unlimited = port;
+  if (port.bits_per_s == 0) unlimited = std::max(AssumedRate(from.port.kind), engine.headroom_rate);
+  uint64_t sum_rate = 0;
+  for (size_t i = 0; i < spec.lanes.size(); ++i) {
+    const Extremes most = ExtremesOf(spec, i, engine);
+    plan.largest_delay = std::max(plan.largest_delay, most.delay);
+    Rate rate = most.rate;
+    if (rate.bits_per_s == 0) {
+      rate = unlimited;
+      plan.rate_assumed = plan.rate_assumed || port.bits_per_s == 0;
+    } else {
+      plan.queue_bytes = Plus(plan.queue_bytes, QueueBytes(spec.bottleneck, rate));
+    }
+    if (port.bits_per_s != 0) rate = std::min(rate, port);
+    plan.fiber_bytes = Plus(plan.fiber_bytes, BytesIn(rate, most.delay));
+    sum_rate = Plus(sum_rate, rate.bits_per_s);
+  }
+  plan.rate = {sum_rate};
+  plan.fiber_bytes = WithDuplicates(spec, plan.fiber_bytes);
+  const uint64_t wire = link::WireBytes(engine.plan_frame_bytes - kFcsBytes);
+  const uint64_t bytes = Plus(plan.fiber_bytes, plan.queue_bytes);
+  plan.packets_per_s = sum_rate / 8 / wire;
+  uint64_t packets = bytes / wire;
+  if (engine.max_packet_rate != 0 && engine.max_packet_rate < plan.packets_per_s) {
+    plan.packets_per_s = engine.max_packet_rate;
+    const uint64_t in_fiber = Within(engine.max_packet_rate, plan.largest_delay, 1);
+    packets = std::min(packets, Plus(WithDuplicates(spec, in_fiber), plan.queue_bytes / wire));
+  }
+  plan.held_packets = Plus(packets, kSlackPackets);
+  plan.model_bytes = link::Link::MemoryBytes(spec, {plan.held_packets});
+}
+
+DirectionPlan PlanDirection(const EmulatorConfig& config, const LinkSpec& link, bool reversed) {
+  const DirectionSpec& spec = reversed ? link.ba : link.ab;
+  const DirectionSpec& back = reversed ? link.ab : link.ba;
+  DirectionPlan plan;
+  plan.link = link.name;
+  plan.direction = reversed ? "ba" : "ab";
+  plan.from = reversed ? link.b : link.a;
+  plan.to = reversed ? link.a : link.b;
+  plan.source = reversed ? link.ba_source : link.ab_source;
+  for (const LaneSpec& lane : spec.lanes) plan.lanes.push_back(PlanLane(lane));
+  const auto site = [&](const std::string& name) {
+    return std::find_if(config.sites.begin(), config.sites.end(),
+                        [&](const SiteSpec& s) { return s.name == name; });
+  };
+  PlanHeld(spec, *site(plan.from), config.engine, plan);
+  plan.round_trip = plan.lanes[0].delay + link::OneWayDelay(back.lanes[0].path);
+  plan.bdp_bytes = BytesIn(plan.rate, plan.round_trip);
+  // An IP packet of the MTU: header and FCS, preamble and gap around it.
+  plan.bdp_packets = plan.bdp_bytes / (config.engine.mtu + 14 + kFcsBytes + 20);
+  if (config.mode == Mode::kMesh) {
+    plan.lcore = static_cast<uint32_t>(site(plan.to) - config.sites.begin());
+  }
+  return plan;
+}
+
+}  // namespace
+
+Plan MakePlan(const EmulatorConfig& config) {
+  Plan plan;
+  plan.lcores = config.mode == Mode::kWire ? 1 : static_cast<uint32_t>(config.sites.size());
+  if (!config.engine.lcores.empty()) {
+    plan.lcores = std::min(plan.lcores, static_cast<uint32_t>(config.engine.lcores.size()));
+  }
+  for (const LinkSpec& link : config.links) {
+    for (const bool reversed : {false, true}) {
+      plan.directions.push_back(PlanDirection(config, link, reversed));
+      plan.directions.back().lcore %= plan.lcores;
+    }
+  }
+  const uint64_t wire = link::WireBytes(config.engine.plan_frame_bytes - kFcsBytes);
+  for (const SiteSpec& site : config.sites) {
+    if (!site.egress) continue;
+    const uint64_t bytes = QueueBytes(site.egress->queue, site.egress->rate);
+    plan.egresses.push_back(
+        {site.name, site.egress->rate, bytes, Plus(bytes / wire, kSlackPackets)});
+  }
+  return plan;
+}
+
+}  // namespace farspan::config

@@ -1,0 +1,193 @@
+// The plan as text for people and as JSON for programs.
+
+#include <fmt/format.h>
+
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "emulator/config/plan.h"
+
+namespace farspan::config {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Out = std::back_insert_iterator<std::string>;
+
+constexpr int kTermWidth = 44;
+
+std::string_view KindText(PortKind kind) {
+  switch (kind) {
+    case PortKind::kPci:
+      return "DPDK device";
+    case PortKind::kAfPacket:
+      return "af_packet";
+    case PortKind::kAfXdp:
+      return "af_xdp";
+    case PortKind::kVhost:
+      return "vhost-user";
+    case PortKind::kVdev:
+      return "DPDK vdev";
+  }
+  return {};
+}
+
+std::string_view ModeText(Mode mode) { return mode == Mode::kWire ? "wire" : "mesh"; }
+
+std::string CountText(size_t count, std::string_view word) {
+  return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
+}
+
+// Grouped in thousands: 1,234,567.
+std::string Grouped(uint64_t value) {
+  std::string text = std::to_string(value);
+  for (size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, ",");
+  return text;
+}
+
+std::string MiB(uint64_t bytes) { return Grouped((bytes + (1u << 20) - 1) >> 20) + " MiB"; }
+
+void LaneText(const LanePlan& lane, Out out) {
+  const char* heading = "delay";
+  for (const link::DelayTerm& term : lane.terms) {
+    fmt::format_to(out, "  {:<8} {:<{}} {:>16}\n", heading, term.name, kTermWidth,
+                   ToText(term.value));
+    heading = "";
+  }
+  fmt::format_to(out, "  {:<8} {:<{}} {:>16}\n", "", "one way", kTermWidth, ToText(lane.delay));
+  fmt::format_to(out, "  {:<8} {}\n", "rate",
+                 lane.rate.bits_per_s == 0 ? "no bottleneck" : ToText(lane.rate));
+  fmt::format_to(out, "  {:<8} ", "loss");
+  if (lane.loss.empty() || lane.loss.back().probability == 0) {
+    fmt::format_to(out, "none\n");
+    return;
+  }
+  for (const LossBySize& loss : lane.loss) {
+    fmt::format_to(out, "{}{} B: {:.3g}", &loss == &lane.loss.front() ? "" : ", ", loss.frame_bytes,
+                   loss.probability);
+  }
+  fmt::format_to(out, "\n");
+}
+
+void DirectionText(const DirectionPlan& plan, uint32_t plan_frame, Out out) {
+  fmt::format_to(out, "\nlink {}, {} to {}\n", plan.link, plan.from, plan.to);
+  if (!plan.source.empty()) fmt::format_to(out, "  {:<8} {}\n", "route", plan.source);
+  for (size_t i = 0; i < plan.lanes.size(); ++i) {
+    if (plan.lanes.size() > 1) fmt::format_to(out, "  lane {}\n", i);
+    LaneText(plan.lanes[i], out);
+  }
+  fmt::format_to(out, "  {:<8} round trip {}; BDP {} bytes, {} packets of full size\n", "path",
+                 ToText(plan.round_trip), Grouped(plan.bdp_bytes), Grouped(plan.bdp_packets));
+  fmt::format_to(out, "  {:<8} {}{} x {} (the largest delay): {} bytes in the fiber, {} waiting\n",
+                 "planned", ToText(plan.rate), plan.rate_assumed ? " (assumed)" : "",
+                 ToText(plan.largest_delay), Grouped(plan.fiber_bytes), Grouped(plan.queue_bytes));
+  fmt::format_to(out, "  {:<8} at most {} packets of {} B on average ({}); model {}; lcore {}\n",
+                 "held", Grouped(plan.held_packets), plan_frame,
+                 PacketRateToText(plan.packets_per_s), MiB(plan.model_bytes), plan.lcore);
+}
+
+void MemoryText(const MemoryReport& memory, Out out) {
+  fmt::format_to(out, "\nmemory\n");
+  if (!memory.known) {
+    fmt::format_to(out, "  not planned: this build has no DPDK engine\n");
+    return;
+  }
+  fmt::format_to(out, "  packets  {} mbufs, {} of {}\n", Grouped(memory.mbufs),
+                 MiB(memory.eal_bytes), memory.hugepages ? "hugepages" : "ordinary pages");
+  fmt::format_to(out, "  other    {}\n", MiB(memory.heap_bytes));
+  fmt::format_to(out, "  {}{}\n", memory.fits ? "fits" : "DOES NOT FIT: ",
+                 memory.fits && !memory.message.empty() ? "; " + memory.message : memory.message);
+}
+
+Json LaneJson(const LanePlan& lane) {
+  Json terms = Json::array();
+  for (const link::DelayTerm& term : lane.terms) {
+    terms.push_back({{"name", term.name}, {"ns", term.value.ns}});
+  }
+  Json loss = Json::array();
+  for (const LossBySize& row : lane.loss) {
+    loss.push_back({{"frame_bytes", row.frame_bytes}, {"probability", row.probability}});
+  }
+  return {{"delay_ns", lane.delay.ns},
+          {"terms", terms},
+          {"rate_bits_per_s", lane.rate.bits_per_s},
+          {"expected_loss", loss}};
+}
+
+Json DirectionJson(const DirectionPlan& plan) {
+  Json lanes = Json::array();
+  for (const LanePlan& lane : plan.lanes) lanes.push_back(LaneJson(lane));
+  Json json{{"link", plan.link},
+            {"direction", plan.direction},
+            {"from", plan.from},
+            {"to", plan.to},
+            {"source", plan.source},
+            {"lanes", lanes},
+            {"round_trip_ns", plan.round_trip.ns},
+            {"bdp_bytes", plan.bdp_bytes},
+            {"bdp_packets", plan.bdp_packets},
+            {"planned_rate_bits_per_s", plan.rate.bits_per_s},
+            {"planned_rate_assumed", plan.rate_assumed},
+            {"largest_delay_ns", plan.largest_delay.ns},
+            {"fiber_bytes", plan.fiber_bytes},
+            {"queue_bytes", plan.queue_bytes},
+            {"packets_per_s", plan.packets_per_s},
+            {"held_packets", plan.held_packets},
+            {"model_bytes", plan.model_bytes},
+            {"lcore", plan.lcore}};
+  return json;
+}
+
+}  // namespace
+
+std::string PlanText(const EmulatorConfig& config, const Plan& plan, const MemoryReport& memory) {
+  std::string text;
+  const Out out = std::back_inserter(text);
+  fmt::format_to(out, "{}: {}, {}, seed {}\n\nsites\n", ModeText(config.mode),
+                 CountText(config.sites.size(), "site"), CountText(config.links.size(), "link"),
+                 config.seed);
+  for (const SiteSpec& site : config.sites) {
+    fmt::format_to(out, "  {:<16} {} ({})\n", site.name, site.port.text, KindText(site.port.kind));
+  }
+  for (const DirectionPlan& direction : plan.directions) {
+    DirectionText(direction, config.engine.plan_frame_bytes, out);
+  }
+  for (const EgressPlan& egress : plan.egresses) {
+    fmt::format_to(out, "\negress of {}: {}, {} bytes waiting, {} packets\n", egress.site,
+                   ToText(egress.rate), Grouped(egress.queue_bytes), Grouped(egress.held_packets));
+  }
+  fmt::format_to(out, "\nlcores   {} for packets\n", plan.lcores);
+  MemoryText(memory, out);
+  return text;
+}
+
+std::string PlanJson(const EmulatorConfig& config, const Plan& plan, const MemoryReport& memory) {
+  Json json{{"schema", "farspan.plan.v1"}, {"mode", ModeText(config.mode)}, {"seed", config.seed}};
+  for (const SiteSpec& site : config.sites) {
+    json["sites"].push_back(
+        {{"name", site.name}, {"port", site.port.text}, {"kind", KindText(site.port.kind)}});
+  }
+  for (const DirectionPlan& direction : plan.directions) {
+    json["directions"].push_back(DirectionJson(direction));
+  }
+  json["egresses"] = Json::array();
+  for (const EgressPlan& egress : plan.egresses) {
+    json["egresses"].push_back({{"site", egress.site},
+                                {"rate_bits_per_s", egress.rate.bits_per_s},
+                                {"queue_bytes", egress.queue_bytes},
+                                {"held_packets", egress.held_packets}});
+  }
+  json["plan_frame_bytes"] = config.engine.plan_frame_bytes;
+  json["lcores"] = plan.lcores;
+  json["memory"] = nullptr;
+  if (memory.known) {
+    json["memory"] = {{"fits", memory.fits},
+                      {"message", memory.message},
+                      {"hugepages", memory.hugepages},
+                      {"mbufs", memory.mbufs},
+                      {"packet_bytes", memory.eal_bytes},
+                      {"other_bytes", memory.heap_bytes}};
+  }
+  return json.dump(2) + '\n';
+}
+
+}  // namespace farspan::config
