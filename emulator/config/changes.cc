@@ -42,7 +42,7 @@ std::vector<link::Change> ReadChanges(Section& section, const link::DirectionSpe
   }
   if (section.has("jitter")) {
     link::SetJitter set;
-    ReadJitter(section, {}, set.jitter);
+    ReadJitter(section, nullptr, set.jitter);
     changes.push_back(std::move(set));
   }
   if (changes.empty()) section.fail("expected distance, delay, rtt, rate, loss or jitter");

@@ -76,7 +76,7 @@ void ReadDirection(Section& section, size_t lane_layer, Direction& direction) {
       if (section.has(key)) section.fail(key, "needs a \"rate\": without one nothing waits");
     }
   }
-  ReadJitter(section, direction.directory, spec.jitter);
+  ReadJitter(section, &direction.directory, spec.jitter);
   section.read_probability("duplicate", spec.duplicate);
   section.read_probability("corrupt", spec.corrupt);
   section.read_word<link::OrderPolicy>("order", spec.order, kOrders);

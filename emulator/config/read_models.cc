@@ -152,7 +152,7 @@ LossSpec ReadLossTable(Section section, Rate rate) {
   return loss;
 }
 
-void ReadDistributionTable(Section& section, const std::filesystem::path& directory,
+void ReadDistributionTable(Section& section, const std::filesystem::path* directory,
                            JitterSpec& jitter) {
   std::string file;
   if (!section.read("table", file)) {
@@ -162,7 +162,11 @@ void ReadDistributionTable(Section& section, const std::filesystem::path& direct
     return;
   }
   jitter.distribution = JitterDistribution::kTable;
-  const auto text = ReadFile(directory / file);
+  if (directory == nullptr) {
+    section.fail("table", "only a configuration may name files, a live change may not");
+    return;
+  }
+  const auto text = ReadFile(*directory / file);
   if (!text) {
     section.fail("table", text.error().text());
     return;
@@ -175,7 +179,7 @@ void ReadDistributionTable(Section& section, const std::filesystem::path& direct
   }
 }
 
-JitterSpec ReadJitterTable(Section section, const std::filesystem::path& directory) {
+JitterSpec ReadJitterTable(Section section, const std::filesystem::path* directory) {
   JitterSpec jitter;
   Require(section, section.read("deviation", jitter.deviation), "deviation", "\"20 us\"");
   section.read_word<JitterDistribution>("distribution", jitter.distribution, kDistributions);
@@ -323,7 +327,7 @@ void ReadLoss(Section& section, Rate rate, LossSpec& loss) {
   }
 }
 
-void ReadJitter(Section& section, const std::filesystem::path& directory, JitterSpec& jitter) {
+void ReadJitter(Section& section, const std::filesystem::path* directory, JitterSpec& jitter) {
   const toml::node* node = section.find("jitter");
   if (!node) return;
   if (const toml::table* table = node->as_table()) {

@@ -236,7 +236,7 @@ class EventReader {
       case Action::kJitter: {
         link::SetJitter change;
         if (!section_.has("jitter")) section_.fail("has no \"jitter\"; expected \"20 us\"");
-        ReadJitter(section_, direction_.directory, change.jitter);
+        ReadJitter(section_, &direction_.directory, change.jitter);
         return add(at_, change);
       }
       case Action::kEpoch:

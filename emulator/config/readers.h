@@ -36,7 +36,8 @@ void TakeRoute(Section& section, std::string_view from, std::string_view to, lin
 
 // Default keying: wire time where there is a rate, else by packet.
 void ReadLoss(Section& section, Rate rate, link::LossSpec& loss);
-void ReadJitter(Section& section, const std::filesystem::path& directory, link::JitterSpec& jitter);
+// `directory`: of files that it names; null: it may name none.
+void ReadJitter(Section& section, const std::filesystem::path* directory, link::JitterSpec& jitter);
 // limit, aqm, overhead, mpu, classes.
 void ReadBottleneck(Section& section, link::BottleneckSpec& bottleneck);
 // A rate of 0 is refused: no bottleneck is no rate.
