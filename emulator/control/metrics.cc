@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "emulator/base/check.h"
+#include "emulator/link/loss.h"
 
 namespace farspan::control {
 namespace {
@@ -136,11 +137,12 @@ const Row<DirectionSnapshot> kLinkRows[] = {
      [](const DirectionSnapshot& d, Samples& out) {
        if (const auto rate = RateCap(d.spec)) out.value(static_cast<double>(rate->bits_per_s) / 8);
      }},
-    {{"farspan_link_configured_loss_ratio", kGauge, "ratio", kLink,
-      "Loss asked for in the long run, first lane; absent where it depends on size or on a trace"},
+    {{"farspan_link_expected_loss_ratio", kGauge, "ratio", kLink,
+      "Loss to expect as configured, for the mean packet size so far; absent without packets or "
+      "for "
+      "a trace"},
      [](const DirectionSnapshot& d, Samples& out) {
-       const auto loss = LongRunLoss(d.spec.lanes.front().loss);
-       if (loss) out.value(*loss);
+       if (const auto loss = ExpectedLoss(d)) out.value(*loss);
      }},
     {{"farspan_link_lanes", kGauge, "", kLink, "Parallel paths of the link"},
      [](const DirectionSnapshot& d, Samples& out) { out.value(uint64_t{d.spec.lanes.size()}); }},
@@ -291,21 +293,18 @@ TimeNs Quantile(const HistogramSnapshot& histogram, double q) {
   return histogram.max;
 }
 
-std::optional<double> LongRunLoss(const link::LossSpec& loss) {
-  switch (loss.kind) {
-    case link::LossKind::kNone:
-      return 0.0;
-    case link::LossKind::kBernoulli:
-      if (loss.keying == link::Keying::kPacket) return loss.probability;
-      return std::nullopt;
-    case link::LossKind::kGilbertElliott: {
-      if (loss.keying != link::Keying::kPacket || loss.ge_p + loss.ge_r <= 0) return std::nullopt;
-      const double bad = loss.ge_p / (loss.ge_p + loss.ge_r);
-      return bad * loss.ge_loss_bad + (1 - bad) * loss.ge_loss_good;
-    }
-    default:
-      return std::nullopt;
+std::optional<double> ExpectedLoss(const DirectionSnapshot& direction) {
+  const link::DirectionCounters& c = direction.counters;
+  if (c.offered_packets == 0) return std::nullopt;
+  const auto mean_bytes = static_cast<uint32_t>(c.offered_bytes / c.offered_packets);
+  double loss = 0;
+  double weights = 0;
+  for (const link::LaneSpec& lane : direction.spec.lanes) {
+    if (lane.loss.kind == link::LossKind::kTrace) return std::nullopt;
+    loss += lane.weight * link::ExpectedLoss(lane.loss, mean_bytes, lane.rate);
+    weights += lane.weight;
   }
+  return loss / weights;
 }
 
 std::optional<Rate> RateCap(const link::DirectionSpec& spec) {

@@ -49,8 +49,9 @@ std::array<OwnDrop, 5> OwnDrops(const PortSnapshot& port);
 // observation where that is smaller. 0 without observations.
 TimeNs Quantile(const HistogramSnapshot& histogram, double q);
 
-// Loss in the long run, for models that have one figure for packets of any size.
-std::optional<double> LongRunLoss(const link::LossSpec& loss);
+// Loss to expect of packets of the mean size of those offered so far, over all lanes; nothing where
+// nothing was offered, or where a trace says which packets are lost.
+std::optional<double> ExpectedLoss(const DirectionSnapshot& direction);
 
 // The sum of the lanes' rates; nothing where a lane has no bottleneck.
 std::optional<Rate> RateCap(const link::DirectionSpec& spec);

@@ -260,6 +260,20 @@ TEST_F(ControlTest, BadBodiesSayWhatWasExpected) {
   EXPECT_TRUE(engine_.calls().empty());
 }
 
+// Whoever may change a link need not be allowed to read what the emulator can.
+TEST_F(ControlTest, ChangesNameNoFiles) {
+  const std::string file = path_of("normal.dist");
+  std::ofstream(file) << "-1 0 1\n";
+  start();
+  const std::string jitter = R"({deviation = \"20 us\", table = \")" + file + R"(\"})";
+  const auto answer = patch("/api/v1/links/metro", R"({"jitter":")" + jitter + R"("})");
+  EXPECT_EQ(Status(answer), 400);
+  EXPECT_NE(Body(answer).find("may name files"), std::string::npos) << Body(answer);
+  const auto twin = patch("/api/v1/links/metro",
+                          R"({"jitter":"{deviation = \"20 us\", distribution = \"uniform\"}"})");
+  EXPECT_EQ(Status(twin), 200) << Body(twin);
+}
+
 TEST_F(ControlTest, UnknownLinksCannotBeChanged) {
   start();
   EXPECT_EQ(Status(patch("/api/v1/links/none", R"({"rate":"1 Gbps"})")), 404);

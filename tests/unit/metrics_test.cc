@@ -150,12 +150,12 @@ TEST(Metrics, WhatALinkDoesNotHaveIsAbsent) {
   FakeEngine engine;
   const std::string ab = R"(link="metro",direction="ab")";
   const std::string rate = "farspan_link_rate_cap_bytes_per_second{" + ab + "}";
-  const std::string loss = "farspan_link_configured_loss_ratio{" + ab + "}";
+  const std::string loss = "farspan_link_expected_loss_ratio{" + ab + "}";
   EXPECT_EQ(ScrapeOf(engine).samples.at(rate), 1.25e9);
   EXPECT_EQ(ScrapeOf(engine).samples.at(loss), 1e-3);
   engine.edit([](EngineSnapshot& s) {
     s.directions[2].spec.lanes.front().rate = {};
-    s.directions[2].spec.lanes.front().loss.kind = link::LossKind::kBitError;
+    s.directions[2].spec.lanes.front().loss.kind = link::LossKind::kTrace;
   });
   EXPECT_FALSE(ScrapeOf(engine).samples.contains(rate));
   EXPECT_FALSE(ScrapeOf(engine).samples.contains(loss));
@@ -168,16 +168,19 @@ TEST(Metrics, NamesOfLinksAreEscaped) {
   EXPECT_EQ(text.find("\nfarspan_forged"), std::string::npos);
 }
 
-TEST(Metrics, LongRunLossOfGilbertElliott) {
-  link::LossSpec loss;
-  loss.kind = link::LossKind::kGilbertElliott;
-  loss.ge_p = 0.01;
-  loss.ge_r = 0.19;
-  loss.ge_loss_bad = 0.5;
-  loss.ge_loss_good = 0.1;
-  EXPECT_NEAR(*LongRunLoss(loss), 0.05 * 0.5 + 0.95 * 0.1, 1e-15);
-  loss.keying = link::Keying::kWireTime;
-  EXPECT_FALSE(LongRunLoss(loss));
+TEST(Metrics, ExpectedLossIsOfTheMeanSizeOverAllLanes) {
+  DirectionSnapshot d = FakeDirection("l", Direction::kAb, 100);
+  EXPECT_FALSE(ExpectedLoss(d));
+  d.counters.offered_packets = 4;
+  d.counters.offered_bytes = 4 * 2 * 1538;
+  EXPECT_DOUBLE_EQ(*ExpectedLoss(d), 1e-3);
+  d.spec.lanes.front().loss.keying = link::Keying::kWireTime;  // twice as long on the wire
+  EXPECT_NEAR(*ExpectedLoss(d), 1 - (1 - 1e-3) * (1 - 1e-3), 1e-12);
+  d.spec.lanes.resize(2);
+  d.spec.lanes.back().weight = 3;
+  EXPECT_NEAR(*ExpectedLoss(d), (1 - (1 - 1e-3) * (1 - 1e-3)) / 4, 1e-12);
+  d.spec.lanes.back().loss.kind = link::LossKind::kTrace;
+  EXPECT_FALSE(ExpectedLoss(d));
 }
 
 TEST(Metrics, QuantilesAreUpperBounds) {
