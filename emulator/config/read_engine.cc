@@ -23,11 +23,10 @@ void CheckHttp(Section& section, const EngineSpec& engine) {
   }
   const size_t colon = http.rfind(':');
   const std::string_view host = std::string_view(http).substr(0, colon);
+  const std::string digits = colon == std::string::npos ? "" : http.substr(colon + 1);
   uint16_t port = 0;
-  const char* digits = http.data() + colon + 1;
-  if (colon == std::string::npos || host.empty() ||
-      std::from_chars(digits, http.data() + http.size(), port).ptr != http.data() + http.size() ||
-      digits == http.data() + http.size()) {
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (host.empty() || parsed.ec != std::errc{} || parsed.ptr != digits.data() + digits.size()) {
     section.fail("http", '"' + http +
                              "\": expected HOST:PORT such as \"127.0.0.1:9464\", "
                              "\"unix:/path\" or \"off\"");
