@@ -7,8 +7,8 @@ away from I/O, clocks, logging and configuration: what they know of time is pass
 
 import re
 
-EMULATOR = ["emulator/base", "emulator/cli", "emulator/link", "emulator/roce", "emulator/config", "emulator/sim",
-            "emulator/dpdk", "emulator/control"]
+EMULATOR = ["emulator/base", "emulator/cli", "emulator/link", "emulator/roce", "emulator/config",
+            "emulator/sim", "emulator/survey", "emulator/dpdk", "emulator/control"]
 
 # folder -> what it may include besides itself; a name with a suffix is that one header.
 ALLOWED = {
@@ -19,6 +19,7 @@ ALLOWED = {
     "emulator/config": ["emulator/base", "emulator/link", "emulator/roce/rule_match.h",
                         "emulator/roce/ip_address.h"],
     "emulator/sim": ["emulator/base", "emulator/link"],
+    "emulator/survey": ["emulator/base", "emulator/link", "emulator/sim"],
     # The engine stands behind the interface that the control plane defines, and only behind that.
     "emulator/dpdk": ["emulator/base", "emulator/link", "emulator/roce", "emulator/config",
                       "emulator/control/engine_control.h"],
