@@ -59,7 +59,7 @@ void Socket::set_buffers(int bytes) {
 }
 
 void Socket::set_receive_timeout(int milliseconds) {
-  const timeval timeout{.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
+  const timeval timeout{.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000L};
   if (setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0) Die("SO_RCVTIMEO");
 }
 
