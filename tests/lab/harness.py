@@ -42,6 +42,8 @@ def engine(lab, *arguments, valid=True):
         certificate = running.stop()
     if certificate is None:
         raise LabError(f"the engine left no certificate:\n{running.log()}")
+    if early := sum(port["early"] for port in certificate["ports"]):
+        raise LabError(f"{early} packets left early")
     if valid and not certificate["valid"]:
         raise Unbelievable("; ".join(map(str, certificate["reasons"])))
     if valid and running.exit_code != 0:
