@@ -262,6 +262,8 @@ def main():
         say(f"failed: {error}")
         return 3 if isinstance(error, Unavailable) else 1
     finally:
+        if not any(out.iterdir()):
+            out.rmdir()
         give_to_invoker(out.parent)
     print("\n" + table.text(rows) + "\n")
     passed = all(r.passed for r in rows)
