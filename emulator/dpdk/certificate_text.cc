@@ -29,7 +29,7 @@ void WriteLcore(const RunRecord& record, size_t index, Out& out) {
   const auto gaps = [&](std::string_view when, const std::optional<SpinGaps>& g) {
     if (!g) return;
     Line(out,
-         "  a bare spin loop {}: {:.2g} % of time in gaps above 1 us, max {}; a perfect engine's "
+         "  a bare spin loop {}: {:.3g} % of time in gaps above 1 us, max {}; a perfect engine's "
          "lateness p50 {}, p99 {}",
          when, 100 * g->share_in_long_gaps(), ShortText(g->max()),
          ShortText(g->expected_lateness(0.5)), ShortText(g->expected_lateness(0.99)));
