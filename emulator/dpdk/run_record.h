@@ -37,7 +37,7 @@ struct PortObservations {
   std::atomic<uint64_t> truncated{0};  // cut short by the port
   std::atomic<uint64_t> malformed{0};  // forwarded all the same
   std::atomic<uint64_t> bypassed{0};
-  std::atomic<uint64_t> unroutable{0};  // mesh: no site has the destination
+  std::atomic<uint64_t> unroutable{0};      // mesh: no site has the destination
   std::atomic<uint64_t> copies{0};          // mesh: made of broadcasts
   std::atomic<uint64_t> broadcasts{0};      // mesh: frames that went to all
   std::atomic<uint64_t> egress_dropped{0};  // emulated: the site's egress limit and its AQM

@@ -1,0 +1,14 @@
+// The subcommands of `farspan-emulator`, one file each: cmd_NAME.cc.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "emulator/cli/command_line.h"
+
+namespace farspan {
+
+int CmdBench(const std::vector<std::string>& args);
+int CmdRun(const std::vector<std::string>& args);
+
+}  // namespace farspan

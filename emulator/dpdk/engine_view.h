@@ -1,0 +1,24 @@
+// EngineView: the engine as the control plane sees it.
+#pragma once
+
+#include "emulator/control/engine_control.h"
+#include "emulator/dpdk/engine.h"
+
+namespace farspan::dpdk {
+
+class EngineView final : public control::EngineControl {
+ public:
+  explicit EngineView(Engine& engine) : engine_(engine) {}
+
+  control::EngineSnapshot snapshot() const override;
+  Result<control::Applied> change(std::string_view link,
+                                  std::optional<control::Direction> direction,
+                                  const std::vector<link::Change>& changes) override;
+  Result<control::Applied> start_epoch() override;
+  std::string certificate() const override;
+
+ private:
+  Engine& engine_;
+};
+
+}  // namespace farspan::dpdk
