@@ -153,6 +153,9 @@ Result<std::string> ReadFile(const std::filesystem::path& file) {
   const auto status = std::filesystem::status(file, error);
   if (!std::filesystem::exists(status)) return fail("no such file");
   if (std::filesystem::is_directory(status)) return fail("it is a directory");
+  if (!std::filesystem::is_regular_file(status) && !std::filesystem::is_fifo(status)) {
+    return fail("it is not a file");
+  }
   std::ifstream in(file, std::ios::binary);
   if (!in) return fail("permission denied?");
   std::string text;
