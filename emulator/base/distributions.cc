@@ -71,8 +71,6 @@ double NormalQuantile(double u) {
   return q < 0 ? -x : x;
 }
 
-double Exponential(uint64_t word) { return -std::log(ToUnit(word)); }
-
 Geometric::Geometric(double probability) : scale_(1 / std::log1p(-probability)) {
   FARSPAN_CHECK(probability >= 0 && probability <= 1);
 }

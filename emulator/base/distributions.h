@@ -20,9 +20,6 @@ double NormalCdf(double x);
 // relative error about 1e-16.
 double NormalQuantile(double u);
 
-// Mean 1.
-double Exponential(uint64_t word);
-
 // How many trials fail before the first success, each succeeding with `probability` in [0, 1];
 // kNone where that is beyond 2^62, as for probability 0.
 class Geometric {

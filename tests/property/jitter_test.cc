@@ -286,16 +286,12 @@ RC_GTEST_PROP(JitterProcess, IsTheSameHoweverItIsAsked, ()) {
   hopping.start_epoch({origin});
   for (int64_t t = 0; t < 100'000; t += 97) twice.ordered({t});
   twice.start_epoch({0});
-  std::vector<int64_t> times;
-  for (int i = 0; i < 1000; ++i) {
-    times.push_back(*rc::gen::inRange<int64_t>(-1'000'000, 100'000'000));
-  }
-  const int64_t idle = 3'600'000'000'000;
-  times.push_back(idle);
+  std::vector<int64_t> times(1000, 3'600'000'000'000);  // the last one after an idle hour
+  for (int i = 0; i < 999; ++i) times[i] = *rc::gen::inRange<int64_t>(-1'000'000, 100'000'000);
   std::vector<int64_t> sorted = times;
   std::sort(sorted.begin(), sorted.end());
-  std::vector<TimeNs> in_order;
-  for (const int64_t t : sorted) in_order.push_back(steady.ordered({t}));
+  std::vector<TimeNs> in_order(sorted.size());
+  for (size_t i = 0; i < sorted.size(); ++i) in_order[i] = steady.ordered({sorted[i]});
   for (const int64_t t : times) {
     const auto at = std::lower_bound(sorted.begin(), sorted.end(), t) - sorted.begin();
     RC_ASSERT(hopping.ordered({origin + t}) == in_order[at]);

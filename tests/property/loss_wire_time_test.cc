@@ -58,8 +58,8 @@ std::vector<Packet> Tile(int64_t from, int64_t to, int64_t step) {
 }
 
 std::vector<bool> Fates(const std::vector<Packet>& packets) {
-  std::vector<bool> fates;
-  for (const Packet& p : packets) fates.push_back(p.lost);
+  std::vector<bool> fates(packets.size());
+  for (size_t i = 0; i < packets.size(); ++i) fates[i] = packets[i].lost;
   return fates;
 }
 
@@ -141,7 +141,8 @@ TEST(WireTime, IdlingCostsNothingAndChangesNothing) {
     const auto seen = Fates(Send(idle, after));
     EXPECT_EQ(seen, Fates(Send(fresh, after)));
     Send(busy, before);
-    for (int64_t t = 1'000'000; t < kHour; t += 1'000'000 * (kSanitized ? 50 : 1)) {
+    constexpr int64_t kStep = kSanitized ? 50'000'000 : 1'000'000;
+    for (int64_t t = 1'000'000; t < kHour; t += kStep) {
       busy.lost({t}, {t + 123}, kWireBytes);
     }
     EXPECT_EQ(seen, Fates(Send(busy, after)));

@@ -32,19 +32,6 @@ TEST(NormalQuantile, InvertsTheDistributionFunction) {
   EXPECT_NEAR(NormalCdf(-8), 6.220960574271785e-16, 1e-29);
 }
 
-TEST(Exponential, HasMeanAndVarianceOne) {
-  constexpr int kCount = 1'000'000;
-  double sum = 0;
-  double squares = 0;
-  for (int i = 0; i < kCount; ++i) {
-    const double x = Exponential(Word(i));
-    sum += x;
-    squares += x * x;
-  }
-  EXPECT_NEAR(sum / kCount, 1, 3.3 / std::sqrt(kCount));
-  EXPECT_NEAR(squares / kCount, 2, 3.3 * std::sqrt(20.0 / kCount));  // E x^4 - (E x^2)^2 = 20
-}
-
 // Counts of a million draws against the law of 0, 1, 2, ...
 template <typename Count, typename Law>
 testing::ChiSquareResult AgainstLaw(Count count, Law law) {

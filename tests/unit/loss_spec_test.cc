@@ -98,8 +98,8 @@ TEST(LossSpecCheck, TakesTheEdges) {
 
 std::vector<bool> Pattern(const LossSpec& spec, int packets) {
   LossModel model(spec, {1}, 0, {0});
-  std::vector<bool> lost;
-  for (int i = 0; i < packets; ++i) lost.push_back(model.lost({0}, {0}, 1538));
+  std::vector<bool> lost(packets);
+  for (int i = 0; i < packets; ++i) lost[i] = model.lost({0}, {0}, 1538);
   return lost;
 }
 

@@ -82,10 +82,10 @@ TEST(PoissonTrain, CountsFollowTheLaw) {
     std::vector<uint64_t> seen(60);
     for (const uint64_t n : in_window) ++seen[std::min<uint64_t>(n, 59)];
     const auto law = [&](double wrong) {
-      std::vector<double> probabilities;
+      std::vector<double> probabilities(60);
       const double m = rate * static_cast<double>(window) * wrong;
       for (int n = 0; n < 60; ++n) {
-        probabilities.push_back(std::exp(-m + n * std::log(m) - std::lgamma(n + 1.0)));
+        probabilities[n] = std::exp(-m + n * std::log(m) - std::lgamma(n + 1.0));
       }
       return probabilities;
     };
