@@ -8,7 +8,7 @@
 // wherever a token file is given) whoever sends `Authorization: Bearer TOKEN`. A web page elsewhere
 // may not, though a browser on this machine opened it: the Host header must name loopback (DNS
 // rebinding), a foreign Origin is refused, changes need Content-Type: application/json, and no CORS
-// header is ever sent. One request per connection; a request has `patience` to arrive and 80 KiB.
+// header is ever sent. One request per connection; it has `patience` to arrive, and 80 KiB.
 // Errors are JSON: {"error":{"code":…,"message":…}}.
 //
 // Threading: `threads` workers of its own, with all signals blocked; `thread_start` runs first in
@@ -39,7 +39,8 @@ class ControlServer {
   // Listens and serves from here on. The engine must outlive the server.
   static Result<std::unique_ptr<ControlServer>> Start(EngineControl& engine,
                                                       const ServerOptions& options);
-  ~ControlServer();  // stops: answers what it is answering, at most for `patience`
+  // Stops: what is being answered is answered, what is still arriving is broken off.
+  ~ControlServer();
 
   const Address& address() const;  // with the port really bound
 
