@@ -35,7 +35,17 @@ Result<std::unique_ptr<PacketStore>> PacketStore::Create(rte_mempool* pool, uint
   return std::unique_ptr<PacketStore>(new PacketStore(pool, ring, ring_bytes));
 }
 
-PacketStore::~PacketStore() = default;
+PacketStore::~PacketStore() { rte_pktmbuf_free_bulk(spares_.data(), spare_count_); }
+
+rte_mbuf* PacketStore::spare() {
+  if (spare_count_ == 0) {
+    if (rte_pktmbuf_alloc_bulk(pool_, spares_.data(), spares_.size()) != 0) {
+      return rte_pktmbuf_alloc(pool_);  // the last few
+    }
+    spare_count_ = spares_.size();
+  }
+  return spares_[--spare_count_];
+}
 
 void PacketStore::put(std::span<rte_mbuf* const> packets, const TimeNs* arrivals,
                       uint64_t* handles) {
@@ -102,7 +112,7 @@ rte_mbuf* PacketStore::take(uint64_t handle) {
 
 rte_mbuf* PacketStore::copy(uint64_t handle) {
   if (!in_ring(handle)) return rte_pktmbuf_copy(mbuf(handle), pool_, 0, UINT32_MAX);
-  rte_mbuf* packet = rte_pktmbuf_alloc(pool_);
+  rte_mbuf* packet = spare();
   if (packet == nullptr) return nullptr;
   const Slot* from = slot(handle);
   rte_memcpy(rte_pktmbuf_mtod(packet, void*), from + 1, from->frame_bytes);

@@ -13,6 +13,7 @@
 #include <rte_config.h>
 #include <rte_mbuf.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -48,6 +49,7 @@ class PacketStore {
   std::span<const uint8_t> bytes(uint64_t handle) const;  // of the first segment
   void prefetch(uint64_t handle) const;
 
+  unsigned spares() const { return spare_count_; }  // empty mbufs in hand
   uint64_t ring_bytes_used() const { return head_ - tail_; }
 
  private:
@@ -70,10 +72,13 @@ class PacketStore {
   Slot* slot(uint64_t handle) const { return reinterpret_cast<Slot*>(ring_.get() + (handle >> 1)); }
   Slot* reserve(uint32_t frame_bytes);
   void release(Slot* slot);
+  rte_mbuf* spare();
 
   rte_mempool* const pool_;
   const std::unique_ptr<uint8_t, Release> ring_;
   const uint64_t ring_bytes_;
+  std::array<rte_mbuf*, 32> spares_{};  // allocated together: mbufs for copied frames to leave in
+  unsigned spare_count_ = 0;
   uint64_t head_ = 0;  // bytes ever reserved and freed: place = value mod ring_bytes_
   uint64_t tail_ = 0;
 };

@@ -1,6 +1,8 @@
 // Lane: one of a link's parallel paths: its bottleneck, its fiber, and the drops on their way back.
 #pragma once
 
+#include <span>
+
 #include "emulator/link/bottleneck.h"
 #include "emulator/link/fiber.h"
 #include "emulator/link/packet_fifo.h"
@@ -33,7 +35,17 @@ class Lane {
   }
   void dropped(const PacketRef& packet) { drops_.push(packet); }
 
-  // The earliest packet that leaves by `now`, drops included; then take() removes it.
+  // What leaves by `now`, drops included, in order.
+  size_t release(TimeNs now, std::span<PacketRef> out) {
+    if (drops_.empty() && fiber_.plain()) return fiber_.take_plain(now, out);
+    size_t released = 0;
+    TimeNs due;
+    uint32_t sequence = 0;
+    while (released < out.size() && head(now, due, sequence)) take(out[released++]);
+    return released;
+  }
+
+  // One by one, to merge lanes: the earliest, which take() then removes.
   bool head(TimeNs now, TimeNs& due, uint32_t& sequence) {
     bool found = fiber_.head(now, due, sequence);
     head_is_drop_ = false;

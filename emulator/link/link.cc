@@ -105,17 +105,8 @@ void Link::Impl::count_release(PacketRef& packet) {
 
 size_t Link::Impl::release(TimeNs now, std::span<PacketRef> out) {
   run_to(now);
-  size_t released = 0;
-  if (lanes.size() == 1) {
-    Lane& lane = lanes[0];
-    TimeNs due;
-    uint32_t sequence = 0;
-    while (released < out.size() && lane.head(now, due, sequence)) {
-      lane.take(out[released++]);
-    }
-  } else {
-    released = release_merged(now, out);
-  }
+  const size_t released =
+      lanes.size() == 1 ? lanes[0].release(now, out) : release_merged(now, out);
   for (PacketRef& packet : out.first(released)) count_release(packet);
   released_packets += released;
   publish_gauges();

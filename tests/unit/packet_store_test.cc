@@ -52,7 +52,10 @@ auto* const environment =
     static_cast<EalEnvironment*>(testing::AddGlobalTestEnvironment(new EalEnvironment));
 
 rte_mempool* Pool() { return environment->pool(); }
-unsigned MbufsInUse() { return rte_mempool_in_use_count(Pool()); }
+// Those that hold packets: the store keeps a few in hand.
+unsigned MbufsInUse(const PacketStore& store) {
+  return rte_mempool_in_use_count(Pool()) - store.spares();
+}
 
 uint64_t HeapInUse() {
   uint64_t bytes = 0;
@@ -129,14 +132,14 @@ TEST(PacketStore, SmallFramesAreCopiedAndLargerOnesKept) {
     const Bytes bytes = Pattern(c.size, 9);
     const uint64_t handle = Put(*store, bytes, TimeNs{123'456'789'012}, c.segment);
     EXPECT_EQ(InRing(handle), c.in_ring);
-    EXPECT_EQ(MbufsInUse(), c.mbufs);
+    EXPECT_EQ(MbufsInUse(*store), c.mbufs);
     EXPECT_EQ(store->arrival(handle), TimeNs{123'456'789'012});
     EXPECT_EQ(store->frame_bytes(handle), c.size);
     const std::span<const uint8_t> first = store->bytes(handle);
     EXPECT_EQ(first.size(), std::min(c.size, c.segment));
     EXPECT_TRUE(std::equal(first.begin(), first.end(), bytes.begin()));
     EXPECT_EQ(Consume(store->take(handle)), bytes);
-    EXPECT_EQ(MbufsInUse(), 0u);
+    EXPECT_EQ(MbufsInUse(*store), 0u);
     EXPECT_EQ(store->ring_bytes_used(), 0u);
   }
 }
@@ -146,7 +149,7 @@ TEST(PacketStore, WithoutARingEveryFrameKeepsItsMbuf) {
   const Bytes bytes = Pattern(60, 1);
   const uint64_t handle = Put(*store, bytes);
   EXPECT_FALSE(InRing(handle));
-  EXPECT_EQ(MbufsInUse(), 1u);
+  EXPECT_EQ(MbufsInUse(*store), 1u);
   EXPECT_EQ(Consume(store->take(handle)), bytes);
 }
 
@@ -156,7 +159,7 @@ TEST(PacketStore, RoomComesBackInTheOrderOfTheRing) {
   for (uint32_t i = 0; i < 5; ++i) handles[i] = Put(*store, Pattern(240, i));  // slots of 256 B
   EXPECT_TRUE(InRing(handles[3]));
   EXPECT_FALSE(InRing(handles[4]));  // the ring is full
-  EXPECT_EQ(MbufsInUse(), 1u);
+  EXPECT_EQ(MbufsInUse(*store), 1u);
   EXPECT_EQ(Consume(store->take(handles[4])), Pattern(240, 4));
 
   store->drop(handles[2]);
@@ -166,7 +169,7 @@ TEST(PacketStore, RoomComesBackInTheOrderOfTheRing) {
   EXPECT_EQ(store->ring_bytes_used(), 256u);
   EXPECT_EQ(Consume(store->take(handles[3])), Pattern(240, 3));
   EXPECT_EQ(store->ring_bytes_used(), 0u);
-  EXPECT_EQ(MbufsInUse(), 0u);
+  EXPECT_EQ(MbufsInUse(*store), 0u);
 }
 
 TEST(PacketStore, ASlotIsNeverSplitAtTheEnd) {
@@ -192,15 +195,15 @@ TEST(PacketStore, CopiesLeaveTheOriginal) {
   for (const size_t size : {60u, 1'500u, 9'014u}) {
     const Bytes bytes = Pattern(size, 3);
     const uint64_t handle = Put(*store, bytes, TimeNs{5});
-    const unsigned before = MbufsInUse();
+    const unsigned before = MbufsInUse(*store);
     rte_mbuf* copy = store->copy(handle);
     ASSERT_NE(copy, nullptr);
     EXPECT_EQ(*rte_pktmbuf_mtod(copy, uint8_t*) ^= 0xff, bytes[0] ^ 0xff);  // its own memory
     Consume(copy);
-    EXPECT_EQ(MbufsInUse(), before);
+    EXPECT_EQ(MbufsInUse(*store), before);
     EXPECT_EQ(store->arrival(handle), TimeNs{5});
     EXPECT_EQ(Consume(store->take(handle)), bytes);
-    EXPECT_EQ(MbufsInUse(), 0u);
+    EXPECT_EQ(MbufsInUse(*store), 0u);
   }
 }
 
@@ -216,7 +219,7 @@ TEST(PacketStore, WithoutAFreeMbufPacketsStayHeld) {
   rte_pktmbuf_free_bulk(taken.data(), static_cast<unsigned>(taken.size()));
   EXPECT_EQ(Consume(store->take(small)), Pattern(60, 1));
   EXPECT_EQ(Consume(store->take(large)), Pattern(600, 2));
-  EXPECT_EQ(MbufsInUse(), 0u);
+  EXPECT_EQ(MbufsInUse(*store), 0u);
 }
 
 TEST(PacketStore, GivesItsRingBackAndRefusesWhatIsNotThere) {
@@ -312,7 +315,7 @@ class Model {
       }
     }
     RC_ASSERT(handles.size() == held_.size());
-    RC_ASSERT(MbufsInUse() == mbufs);
+    RC_ASSERT(MbufsInUse(*store_) == mbufs);
     RC_ASSERT(store_->ring_bytes_used() >= in_ring);
     RC_ASSERT(store_->ring_bytes_used() <= ring_bytes_);
     if (in_ring == 0) RC_ASSERT(store_->ring_bytes_used() == 0u);
@@ -346,7 +349,6 @@ RC_GTEST_PROP(PacketStoreProperty, GivesBackWhatItTook, ()) {
   }
   model.end_all();
   model.check();
-  RC_ASSERT(MbufsInUse() == 0u);
 }
 
 }  // namespace
