@@ -8,7 +8,7 @@ import time
 
 from lab.engine import binary
 from lab.stats import median
-from lab.system import LabError, run, stop, wait_until
+from lab.system import LabError, realtime, run, stop, wait_until
 
 # Wire bytes of a UDP datagram: Ethernet 14, IPv4 20, UDP 8, FCS 4, preamble 8, gap 12.
 UDP_OVERHEAD = 66
@@ -33,7 +33,7 @@ def ping(source, target, count=100, timeout_s=5):
     rounded to 0.1 ms from 10 ms on.
     """
     loop = f"for i in $(seq {count}); do ping -n -q -c 1 -W {timeout_s} {target.address}; done"
-    out = source.run("sh", "-c", loop, check=False)
+    out = source.run(*realtime(10, "sh", "-c", loop), check=False)
     times = [float(t) * 1e6 for t in re.findall(r"^rtt min/avg/max/mdev = ([\d.]+)/", out, re.M)]
     if not times:
         raise LabError(f"ping {target.address}: no answer: {out.strip()[-500:]}")
@@ -79,8 +79,8 @@ class Stream:
                 "--size", payload, "--batch", batch, "--tos", tos, "--seconds", self.limit_s]
         send += ["--trace", traces[0]] if traces[0] else []
         receive += ["--trace", traces[1]] if traces[1] else []
-        self.receiver_command = target, probe_binary(), *receive
-        self.sender_command = probe_binary(), *send
+        self.receiver_command = target, *realtime(10, probe_binary(), *receive)
+        self.sender_command = realtime(10, probe_binary(), *send)
         self.source = source
         self.stack = contextlib.ExitStack()
 
@@ -107,7 +107,7 @@ class Stream:
     def _finish(self, process):
         out, errors = process.communicate(timeout=self.limit_s + 40)
         if process.returncode != 0:
-            raise LabError(f"{process.args[-1]}: exit {process.returncode}: {errors.strip()}")
+            raise LabError(f"farspan-probe: exit {process.returncode}: {errors.strip()}")
         return json.loads(out)
 
 
@@ -116,13 +116,14 @@ def probe(source, target, pps, count, payload, **options):
         return stream.result()
 
 
-def probe_rtt(source, target, count=200, pps=100, payload=64, port=5601, timeout_s=2.0):
+def probe_rtt(source, target, count=600, pps=400, payload=64, port=5601, timeout_s=2.0):
     """Round trips through the probe's reflector: a second implementation beside ping."""
     seconds = count / pps + timeout_s
-    with listening(target, probe_binary(), "reflect", "--port", port, "--seconds", seconds + 20):
-        return json.loads(source.run(probe_binary(), "rtt", "--to", target.address, "--port", port,
-                                     "--count", count, "--pps", pps, "--size", payload, "--idle",
-                                     timeout_s))
+    reflect = realtime(10, probe_binary(), "reflect", "--port", port, "--seconds", seconds + 20)
+    rtt = realtime(10, probe_binary(), "rtt", "--to", target.address, "--port", port, "--count",
+                   count, "--pps", pps, "--size", payload, "--idle", timeout_s)
+    with listening(target, *reflect):
+        return json.loads(source.run(*rtt))
 
 
 def iperf3(source, target, *options, seconds=5, port=5201):

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import shutil
 import signal
@@ -45,6 +46,37 @@ def start(*command, **options):
     """Starts a child that cannot outlive this process, in its own session: Ctrl-C is ours first."""
     return subprocess.Popen([str(c) for c in command], text=True, preexec_fn=die_with_parent,
                             start_new_session=True, **options)
+
+
+@functools.cache
+def _realtime_works():
+    return subprocess.run(["chrt", "-f", "20", "true"], capture_output=True).returncode == 0
+
+
+def realtime(priority, *command):
+    """The command with real-time priority, where that is allowed: for what stamps packets and
+    sleeps between them. (What polls would meet the kernel's limit on real-time work.)"""
+    return ("chrt", "-f", priority, *command) if _realtime_works() else command
+
+
+@functools.cache
+def _cpus():
+    return sorted(os.sched_getaffinity(0))
+
+
+def engine_cpu():
+    """The CPU that the engine has to itself, if there are two; None otherwise."""
+    return _cpus()[-1] if len(_cpus()) > 1 else None
+
+
+def leave_engine_cpu():
+    """This process and what it starts from now on keep off the engine's CPU."""
+    if engine_cpu() is not None:
+        os.sched_setaffinity(0, _cpus()[:-1])
+
+
+def on_all_cpus(*command):
+    return ("taskset", "-c", ",".join(map(str, _cpus())), *command)
 
 
 def stop(process, grace_s=10.0):

@@ -17,9 +17,17 @@ class Row:
                 "pass": self.passed, "note": self.note, "values": self.values}
 
 
+NOTE_COLUMNS = 90  # longer notes are whole in the JSON
+
+
+def _short(note):
+    return note if len(note) <= NOTE_COLUMNS else note[:NOTE_COLUMNS - 1] + "…"
+
+
 def text(rows):
     header = ("", "asked for", "measured", "", "")
-    lines = [(r.name, r.asked, r.measured, "pass" if r.passed else "FAIL", r.note) for r in rows]
+    lines = [(r.name, r.asked, r.measured, "pass" if r.passed else "FAIL", _short(r.note))
+             for r in rows]
     widths = [max(len(line[i]) for line in [header, *lines]) for i in range(5)]
     out = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
            for line in [header, *lines]]

@@ -17,7 +17,7 @@ import signal
 import time
 from pathlib import Path
 
-from lab.system import SIGNALS, ignore_signals, process_start, run, start
+from lab.system import SIGNALS, ignore_signals, leave_engine_cpu, process_start, run, start
 
 STATE = Path("/run/farspan-lab")
 SOCKET_BUFFER_MAX = 64 << 20
@@ -67,6 +67,7 @@ class Lab:
         self.directory = STATE / str(os.getpid())
 
     def __enter__(self):
+        leave_engine_cpu()
         STATE.mkdir(mode=0o755, exist_ok=True)
         clean()
         self.directory.mkdir(mode=0o700)

@@ -88,12 +88,6 @@ def read_trace(file):
         return [{k: int(v) for k, v in row.items()} for row in csv.DictReader(lines)]
 
 
-def _attempt(function):
-    rows = []
-    function(rows)
-    return rows
-
-
 def _results(name, rows, attempts):
     folder = Path(os.environ.get("FARSPAN_LAB_RESULTS", BUILD / "lab-results"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,13 +109,15 @@ def main(name):
     if (reason := lab_lacks()) is not None:
         return _missing(reason)
     for attempt in range(1, ATTEMPTS + 1):
+        rows = []
         try:
             with signals_end_it():
-                rows = _attempt(SCENARIOS[name])
+                SCENARIOS[name](rows)
         except Unavailable as error:
             return _missing(str(error))
         except Unbelievable as error:
-            print(f"attempt {attempt} of {ATTEMPTS} cannot be believed: {error}", flush=True)
+            print(f"{table.text(rows)}\nattempt {attempt} of {ATTEMPTS} cannot be believed: {error}",
+                  flush=True)
             continue
         except LabError as error:
             print(f"FAILED: {error}", file=sys.stderr)

@@ -78,15 +78,15 @@ def cut(rows):
                 first, count, began[direction] = _outage(sent, result)
                 after = sent[first + count]["sent_ns"]
                 rows.append(table.within(f"{direction}: outage in the senders' time", duration_ns,
-                                         after - began[direction], 1e6, "ms", 1e6,
+                                         after - began[direction], 0.5e6, "ms", 1e6,
                                          f"{count} packets"))
                 rows.append(table.exactly(f"{direction}: lost, by the engine's counter",
                                           dropped(running, "cut", direction), result["lost"]))
                 rows.append(table.exactly(f"{direction}: other drops", 0,
                                           dropped(running, None, direction)
                                           - dropped(running, "cut", direction)))
-            rows.append(table.within("ab begins before ba by", (length - 2 * position) * NS_PER_KM,
-                                     began["ba"] - began["ab"], 1e6, "ms", 1e6))
+            rows.append(table.within("ba begins before ab by", (length - 2 * position) * NS_PER_KM,
+                                     began["ab"] - began["ba"], 0.5e6, "ms", 1e6))
             rows.append(table.exactly("own drops", 0, own_drops(running)))
 
 
