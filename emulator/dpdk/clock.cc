@@ -106,14 +106,15 @@ DisciplinedClock::DisciplinedClock(Sampler sampler, const Options& options) {
   ClockDiscipline discipline(first, sampler());
   origin_ns_ = discipline.origin_ns();
   publish(discipline);
-  thread_ = StartControlThread(options.thread_name,
-                               [this, sampler = std::move(sampler), interval = options.interval,
-                                discipline = std::move(discipline)](std::stop_token stop) mutable {
-                                 while (SleepUnlessStopped(stop, interval)) {
-                                   discipline.update(sampler());
-                                   publish(discipline);
-                                 }
-                               });
+  thread_ =
+      StartControlThread(options.thread_name,
+                         [this, sampler = std::move(sampler), interval = options.interval,
+                          discipline = std::move(discipline)](const std::stop_token& stop) mutable {
+                           while (SleepUnlessStopped(stop, interval)) {
+                             discipline.update(sampler());
+                             publish(discipline);
+                           }
+                         });
 }
 
 void DisciplinedClock::publish(const ClockDiscipline& discipline) {

@@ -53,7 +53,7 @@ std::jthread StartControlThread(const std::string& name,
   return thread;
 }
 
-bool SleepUnlessStopped(std::stop_token stop, TimeNs time) {
+bool SleepUnlessStopped(const std::stop_token& stop, TimeNs time) {
   std::mutex mutex;
   std::condition_variable_any wake;
   std::unique_lock lock(mutex);

@@ -23,6 +23,6 @@ std::jthread StartControlThread(const std::string& name,
                                 std::function<void(std::stop_token)> function);
 
 // For loops of such threads: sleeps, returns false at once when asked to stop.
-bool SleepUnlessStopped(std::stop_token stop, TimeNs time);
+bool SleepUnlessStopped(const std::stop_token& stop, TimeNs time);
 
 }  // namespace farspan::dpdk

@@ -110,6 +110,7 @@ Result<std::unique_ptr<Eal>> Eal::Start(const EalOptions& options) {
   std::vector<std::string> arguments = EalArguments(options);
   spdlog::debug("EAL arguments: {}", fmt::join(arguments, " "));
   std::vector<char*> argv;
+  argv.reserve(arguments.size());
   for (std::string& argument : arguments) argv.push_back(argument.data());
   if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
     return Fail(ErrorCode::kMachine,

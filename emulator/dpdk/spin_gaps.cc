@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <string>
 #include <thread>
 
@@ -75,7 +76,7 @@ SpinGaps MeasureSpinGaps(TimeNs duration, double tick_hz) {
   const uint64_t end = start + static_cast<uint64_t>(ToSeconds(duration) * tick_hz);
   for (uint64_t last = start; last < end;) {
     const uint64_t now = ReadTicks();
-    gaps.add({static_cast<int64_t>(static_cast<double>(now - last) * ns_per_tick + 0.5)});
+    gaps.add({std::lrint(static_cast<double>(now - last) * ns_per_tick)});
     last = now;
   }
   return gaps;

@@ -29,6 +29,7 @@
 #include "tests/support/lab.h"
 
 // libxdp keeps 80 bytes of every umem that DPDK's af_xdp driver gives back.
+// NOLINTNEXTLINE(bugprone-reserved-identifier)
 extern "C" const char* __lsan_default_suppressions() { return "leak:xsk_umem__create\n"; }
 
 namespace farspan::dpdk {

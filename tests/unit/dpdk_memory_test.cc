@@ -156,7 +156,7 @@ TEST_F(FakeRoot, ReadsHugepagesPerNode) {
   write(node + "hugepages-1048576kB/free_hugepages", "1\n");
   write("/proc/meminfo", "MemTotal: 100 kB\nMemAvailable:    2048 kB\n");
   const MachineMemory machine = ReadMachineMemory(root_);
-  EXPECT_EQ(machine.hugepage_bytes(1), 500 * 2 * kMiB + kGiB);
+  EXPECT_EQ(machine.hugepage_bytes(1), 1000 * kMiB + kGiB);
   EXPECT_EQ(machine.hugepage_bytes(0), 0u);
   EXPECT_EQ(machine.hugepage_bytes(-1), machine.hugepage_bytes(1));
   EXPECT_EQ(machine.available_bytes, 2 * kMiB);
