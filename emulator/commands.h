@@ -9,6 +9,7 @@
 namespace farspan {
 
 int CmdBench(const std::vector<std::string>& args);
+int CmdCheck(const std::vector<std::string>& args);
 int CmdRun(const std::vector<std::string>& args);
 
 }  // namespace farspan

@@ -15,7 +15,8 @@ namespace {
 
 std::vector<std::filesystem::path> Examples() {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(FARSPAN_LINKS)) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(FARSPAN_SOURCE_DIR "/traces/links")) {
     if (entry.path().extension() == ".toml") files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
@@ -41,7 +42,8 @@ TEST(ConfigExamples, AllLoadPlanAndBuild) {
 }
 
 TEST(ConfigExamples, TheMeshHasItsOwnDistanceForEachPair) {
-  const auto config = LoadFile(std::filesystem::path(FARSPAN_LINKS) / "five-sites-mesh.toml");
+  const auto config =
+      LoadFile(std::filesystem::path(FARSPAN_SOURCE_DIR "/traces/links") / "five-sites-mesh.toml");
   ASSERT_TRUE(config) << config.error().text();
   ASSERT_EQ(config->links.size(), 10u);
   std::vector<TimeNs> delays;
