@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 
 #include "emulator/base/check.h"
@@ -43,22 +42,30 @@ void JudgeClock(const RunRecord& record, Reasons& out) {
   }
 }
 
+// How late a perfect engine would have been on that CPU, before or after the run; 0: not measured.
+TimeNs MachineLateness(const RunRecord& record, size_t lcore, double q) {
+  if (lcore >= record.lcores.size()) return {};
+  const auto of = [&](const std::optional<SpinGaps>& gaps) {
+    return gaps ? gaps->expected_lateness(q) : TimeNs{};
+  };
+  return std::max(of(record.lcores[lcore].before), of(record.lcores[lcore].after));
+}
+
+std::string BesideMachine(TimeNs machine) {
+  if (machine == TimeNs{}) return "";
+  return fmt::format(" (a bare spin loop on its CPU, before and after: {})", ShortText(machine));
+}
+
 void JudgeLoop(const RunRecord& record, size_t index, Reasons& out) {
   const LcoreRecord& lcore = record.lcores[index];
   const TimeNs budget = LoopBudget(record, index);
   if (lcore.loop->max() <= budget) return;
-  std::string machine;
-  if (lcore.before || lcore.after) {
-    const TimeNs before = lcore.before ? lcore.before->max() : TimeNs{};
-    const TimeNs after = lcore.after ? lcore.after->max() : TimeNs{};
-    machine = fmt::format(" (a bare spin loop there, before and after the run, at most {})",
-                          ShortText(std::max(before, after)));
-  }
   out.push_back(fmt::format(
       "CPU {}: the packet loop stood still for {}, the budget is {}{}: give it a CPU that nothing "
       "else uses (engine.lcores), do not stop or suspend the engine, or raise lateness_max of its "
       "ports",
-      lcore.cpu, ShortText(lcore.loop->max()), ShortText(budget), machine));
+      lcore.cpu, ShortText(lcore.loop->max()), ShortText(budget),
+      BesideMachine(MachineLateness(record, index, 1))));
 }
 
 void JudgeTimes(const RunRecord& record, const PortRecord& port, Reasons& out) {
@@ -71,20 +78,21 @@ void JudgeTimes(const RunRecord& record, const PortRecord& port, Reasons& out) {
         Name(port), late.negative()));
   }
   const auto judge = [&](std::string_view what, std::string_view key, TimeNs measured,
-                         TimeNs allowed) {
+                         TimeNs allowed, double q) {
     if (measured <= allowed) return;
     out.push_back(fmt::format(
-        "{}: {} is {}, the budget is {}: give the engine CPUs of its own (engine.lcores, "
+        "{}: {} is {}, the budget is {}{}: give the engine CPUs of its own (engine.lcores, "
         "engine.idle = \"spin\"), send less, or raise {}.{}",
-        Name(port), what, ShortText(measured), ShortText(allowed), BudgetKey(port.kind), key));
+        Name(port), what, ShortText(measured), ShortText(allowed),
+        BesideMachine(MachineLateness(record, port.lcore, q)), BudgetKey(port.kind), key));
   };
-  judge("the median lateness of what left", "lateness_p50", late.quantile(0.5),
-        budget.lateness_p50);
-  judge("the lateness of what left, p99,", "lateness_p99", late.quantile(0.99),
-        budget.lateness_p99);
-  judge("the greatest lateness of what left", "lateness_max", late.max(), budget.lateness_max);
+  judge("the median lateness of what left", "lateness_p50", late.quantile(0.5), budget.lateness_p50,
+        0.5);
+  judge("the lateness of what left, p99,", "lateness_p99", late.quantile(0.99), budget.lateness_p99,
+        0.99);
+  judge("the greatest lateness of what left", "lateness_max", late.max(), budget.lateness_max, 1);
   judge("the uncertainty of when packets arrived, p99,", "arrival_p99",
-        port.seen->arrival_uncertainty.quantile(0.99), budget.arrival_p99);
+        port.seen->arrival_uncertainty.quantile(0.99), budget.arrival_p99, 0.99);
 }
 
 // What happened, and what mends it; by cause of OwnDropsOf.

@@ -68,7 +68,7 @@ uint64_t HeapInUse() {
 
 Bytes Pattern(size_t size, uint32_t number) {
   Bytes bytes(size);
-  for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(i * 31 + number * 17 + 1);
+  for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(i * 31 + number + 1);
   return bytes;
 }
 
@@ -261,7 +261,7 @@ class Model {
       const size_t segment = *rc::gen::element<size_t>(2'048, 2'048, 2'048, 1'000, 128);
       const auto segments = static_cast<unsigned>((size + segment - 1) / segment);
       if (rte_mempool_avail_count(Pool()) < segments) break;
-      frames.push_back({0, Pattern(size, ++number_), TimeNs{number_ * 1'000}, segments});
+      frames.push_back({0, Pattern(size, ++number_), TimeNs{int64_t{number_} * 1'000}, segments});
       packets.push_back(MakeMbuf(frames.back().bytes, segment));
       arrivals.push_back(frames.back().arrival);
     }
