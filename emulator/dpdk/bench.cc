@@ -7,7 +7,10 @@
 #include <rte_udp.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "emulator/dpdk/control_thread.h"
 #include "emulator/dpdk/hugepages.h"
@@ -100,6 +103,7 @@ class Round {
 
   void run();
   BenchResult result;
+  std::atomic<bool> done{false};
 
  private:
   struct Totals {
@@ -197,7 +201,9 @@ void Round::run() {
 }
 
 int RunRound(void* round) {
-  static_cast<Round*>(round)->run();
+  auto* here = static_cast<Round*>(round);
+  here->run();
+  here->done.store(true, std::memory_order_release);
   return 0;
 }
 
@@ -288,6 +294,10 @@ Result<BenchResult> Bench::run(const BenchCase& bench_case) {
   const unsigned lcore = impl_->eal->polling_lcores()[0];
   if (rte_eal_remote_launch(RunRound, &round, lcore) != 0) {
     return Fail(ErrorCode::kMachine, "the polling lcore would not start");
+  }
+  // rte_eal_wait_lcore alone would spin all the while on another core.
+  while (!round.done.load(std::memory_order_acquire)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   rte_eal_wait_lcore(lcore);
   return round.result;
