@@ -122,32 +122,33 @@ LanePlan PlanLane(const LaneSpec& lane) {
   return plan;
 }
 
-// Bytes in flight and waiting, packets, and what the model needs for them.
+// Bytes in flight and waiting, packets, and what the model needs for them. What is held came within
+// the largest delay or was waiting before, so a port's rate bounds it beside the lanes' own.
 void PlanHeld(const DirectionSpec& spec, const SiteSpec& from, const EngineSpec& engine,
               DirectionPlan& plan) {
-  const Rate port = from.port_rate;
-  Rate unlimited = port;
-  if (port.bits_per_s == 0) unlimited = std::max(AssumedRate(from.port.kind), engine.headroom_rate);
-  uint64_t sum_rate = 0;
+  Rate bound = from.port_rate;
   for (size_t i = 0; i < spec.lanes.size(); ++i) {
     const Extremes most = ExtremesOf(spec, i, engine);
     plan.largest_delay = std::max(plan.largest_delay, most.delay);
-    Rate rate = most.rate;
-    if (rate.bits_per_s == 0) {
-      rate = unlimited;
-      plan.rate_assumed = plan.rate_assumed || port.bits_per_s == 0;
+    if (most.rate.bits_per_s == 0) {
+      plan.rate_assumed = from.port_rate.bits_per_s == 0;
+      if (plan.rate_assumed) bound = std::max(AssumedRate(from.port.kind), engine.headroom_rate);
+      plan.rate.bits_per_s = kNoBound;
+      plan.fiber_bytes = kNoBound;
     } else {
-      plan.queue_bytes = Plus(plan.queue_bytes, QueueBytes(spec.bottleneck, rate));
+      plan.rate.bits_per_s = Plus(plan.rate.bits_per_s, most.rate.bits_per_s);
+      plan.fiber_bytes = Plus(plan.fiber_bytes, BytesIn(most.rate, most.delay));
+      plan.queue_bytes = Plus(plan.queue_bytes, QueueBytes(spec.bottleneck, most.rate));
     }
-    if (port.bits_per_s != 0) rate = std::min(rate, port);
-    plan.fiber_bytes = Plus(plan.fiber_bytes, BytesIn(rate, most.delay));
-    sum_rate = Plus(sum_rate, rate.bits_per_s);
   }
-  plan.rate = {sum_rate};
+  if (bound.bits_per_s != 0) {
+    plan.rate = std::min(plan.rate, bound);
+    plan.fiber_bytes = std::min(plan.fiber_bytes, BytesIn(bound, plan.largest_delay));
+  }
   plan.fiber_bytes = WithDuplicates(spec, plan.fiber_bytes);
   const uint64_t wire = link::WireBytes(engine.plan_frame_bytes - kFcsBytes);
   const uint64_t bytes = Plus(plan.fiber_bytes, plan.queue_bytes);
-  plan.packets_per_s = sum_rate / 8 / wire;
+  plan.packets_per_s = plan.rate.bits_per_s / 8 / wire;
   uint64_t packets = bytes / wire;
   if (engine.max_packet_rate != 0 && engine.max_packet_rate < plan.packets_per_s) {
     plan.packets_per_s = engine.max_packet_rate;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -46,6 +47,18 @@ std::string Grouped(uint64_t value) {
 
 std::string MiB(uint64_t bytes) { return Grouped((bytes + (1u << 20) - 1) >> 20) + " MiB"; }
 
+bool Alike(const LanePlan& a, const LanePlan& b) {
+  const auto same_term = [](const link::DelayTerm& x, const link::DelayTerm& y) {
+    return x.name == y.name && x.value == y.value;
+  };
+  const auto same_loss = [](const LossBySize& x, const LossBySize& y) {
+    return x.probability == y.probability;
+  };
+  return a.rate == b.rate &&
+         std::equal(a.terms.begin(), a.terms.end(), b.terms.begin(), b.terms.end(), same_term) &&
+         std::equal(a.loss.begin(), a.loss.end(), b.loss.begin(), b.loss.end(), same_loss);
+}
+
 void LaneText(const LanePlan& lane, Out out) {
   const char* heading = "delay";
   for (const link::DelayTerm& term : lane.terms) {
@@ -72,8 +85,11 @@ void DirectionText(const DirectionPlan& plan, uint32_t plan_frame, Out out) {
   fmt::format_to(out, "\nlink {}, {} to {}\n", plan.link, plan.from, plan.to);
   if (!plan.source.empty()) fmt::format_to(out, "  {:<8} {}\n", "route", plan.source);
   for (size_t i = 0; i < plan.lanes.size(); ++i) {
-    if (plan.lanes.size() > 1) fmt::format_to(out, "  lane {}\n", i);
-    LaneText(plan.lanes[i], out);
+    const size_t first = i;
+    while (i + 1 < plan.lanes.size() && Alike(plan.lanes[first], plan.lanes[i + 1])) ++i;
+    if (i > first) fmt::format_to(out, "  lanes {} to {}, each\n", first, i);
+    if (i == first && plan.lanes.size() > 1) fmt::format_to(out, "  lane {}\n", i);
+    LaneText(plan.lanes[first], out);
   }
   fmt::format_to(out, "  {:<8} round trip {}; BDP {} bytes, {} packets of full size\n", "path",
                  ToText(plan.round_trip), Grouped(plan.bdp_bytes), Grouped(plan.bdp_packets));

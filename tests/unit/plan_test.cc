@@ -111,6 +111,19 @@ TEST(Plan, TheHighestRateCounts) {
             3_gbps);
   EXPECT_EQ(rate("rate = \"100 Gbps\"", {"site.chicago.port_rate=25Gbps"}), 25_gbps);
   EXPECT_EQ(rate("rate = \"1 Gbps\"\nlanes = [{}, {rate = \"2 Gbps\"}]"), 3_gbps);
+  EXPECT_EQ(rate("rate = \"9 Gbps\"\nlanes = [{}, {}]", {"site.chicago.port_rate=10Gbps"}),
+            10_gbps);
+}
+
+TEST(Plan, LanesAddUpToWhatThePortBrings) {
+  const auto fiber = [](std::string_view keys, const Overrides& overrides = {}) {
+    return PlanWire(keys, overrides).directions[0].fiber_bytes;
+  };
+  constexpr std::string_view kLanes =
+      "rate = \"8 Gbps\"\nlanes = [{delay = \"1 ms\"}, {delay = \"2 ms\"}]";
+  EXPECT_EQ(fiber(kLanes), 3'000'000u);
+  EXPECT_EQ(fiber(kLanes, {"site.chicago.port_rate=10Gbps"}), 2'500'000u);
+  EXPECT_EQ(fiber("lanes = [{delay = \"1 ms\"}, {delay = \"2 ms\"}]"), 2'500'000u);  // assumed
 }
 
 TEST(Plan, WhatIsNotDeclaredIsAssumedByTheKindOfPort) {
