@@ -193,8 +193,8 @@ void JudgeDirection(const RunRecord& record, const DirectionRecord& d, Reasons& 
   }
   if (record.finished && d.counters.held_packets != 0) {
     out.push_back(fmt::format(
-        "{}: {} packets were still in the link at the end: let the engine drain (a second signal "
-        "ends it at once)",
+        "{}: {} packets were still in the link at the end, its drain being cut short: give the "
+        "engine CPUs of its own (engine.lcores); if it had them, please report it",
         Name(d), d.counters.held_packets));
   }
 }

@@ -41,8 +41,19 @@ void WriteLcore(const RunRecord& record, size_t index, Out& out) {
 void WritePort(const RunRecord& record, const PortRecord& port, Out& out) {
   const config::PortBudget& budget = record.budgets.of(port.kind);
   const PortReading& r = port.reading;
-  Line(out, "port {} (site {}, {}): received {}, sent {}", port.name, port.site, ToText(port.kind),
-       r.rx_packets, r.tx_packets);
+  std::string oddities;
+  const auto note = [&](std::string_view what, const std::atomic<uint64_t>& packets) {
+    if (packets != 0) oddities += fmt::format(", {} {}", what, packets.load());
+  };
+  note("bypassed", port.seen->bypassed);
+  note("unroutable", port.seen->unroutable);
+  note("dropped by the site's egress", port.seen->egress_dropped);
+  note("malformed", port.seen->malformed);
+  note("truncated", port.seen->truncated);
+  note("super-frames", port.seen->super_frames);
+  note("waiting", port.seen->backlog);
+  Line(out, "port {} (site {}, {}): received {}, sent {}{}", port.name, port.site,
+       ToText(port.kind), r.rx_packets, r.tx_packets, oddities);
   Line(out, "  lateness ({}): {}; early {} (budget: p50 {}, p99 {}, max {}, early 0)",
        ToText(port.left), Quantiles(port.seen->lateness), port.seen->lateness.negative(),
        ShortText(budget.lateness_p50), ShortText(budget.lateness_p99),

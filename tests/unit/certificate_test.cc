@@ -446,6 +446,7 @@ TEST(Certificate, JsonOfNamesThatAreNotUtf8) {
 
 TEST(Certificate, TextFitsATerminal) {
   GoodRun run;
+  Add(run.out().malformed, 4);
   run.record.lcores[0].before.emplace().add(TimeNs{412'000});
   run.record.lcores[0].after.emplace().add(TimeNs{412'000});
   const std::string text = Certify(run.record).text;
@@ -453,6 +454,9 @@ TEST(Certificate, TextFitsATerminal) {
   EXPECT_GE(lines, 10);
   EXPECT_LE(lines, 30);
   EXPECT_TRUE(Has(text, "farspan 0."));
+  EXPECT_TRUE(Has(text, "port eth1 (site chicago, af_packet): received 1000, sent 990\n"));
+  EXPECT_TRUE(
+      Has(text, "port eth2 (site newyork, af_packet): received 1000, sent 990, malformed 4"));
   EXPECT_TRUE(
       Has(text, "link chi-nyc ba (newyork to chicago): offered 1000, forwarded 990, loss "));
 }
