@@ -76,30 +76,31 @@ void PacketStore::put(std::span<rte_mbuf* const> packets, const TimeNs* arrivals
 }
 
 PacketStore::Slot* PacketStore::reserve(uint32_t frame_bytes) {
-  if (ring_bytes_ == 0) return nullptr;
   const uint32_t size = (kSlotOverheadBytes + frame_bytes + 15u) & ~15u;
-  uint64_t place = head_ % ring_bytes_;
-  const uint64_t to_end = ring_bytes_ - place;
+  const uint64_t to_end = ring_bytes_ - head_;
   const uint64_t skipped = to_end < size ? to_end : 0;  // a slot is in one piece
-  if (head_ + skipped + size - tail_ > ring_bytes_) return nullptr;
+  if (used_ + skipped + size > ring_bytes_) return nullptr;
   if (skipped != 0) {
-    auto* filler = reinterpret_cast<Slot*>(ring_.get() + place);
+    auto* filler = reinterpret_cast<Slot*>(ring_.get() + head_);
     *filler = {.size = static_cast<uint32_t>(skipped), .free = 1, .arrival = {}};
-    head_ += skipped;
-    place = 0;
+    head_ = 0;
   }
-  head_ += size;
-  auto* reserved = reinterpret_cast<Slot*>(ring_.get() + place);
+  auto* reserved = reinterpret_cast<Slot*>(ring_.get() + head_);
   *reserved = {.size = size, .frame_bytes = static_cast<uint16_t>(frame_bytes), .arrival = {}};
+  used_ += skipped + size;
+  head_ += size;
+  if (head_ == ring_bytes_) head_ = 0;
   return reserved;
 }
 
 void PacketStore::release(Slot* freed) {
   freed->free = 1;
-  while (tail_ != head_) {
-    const auto* oldest = reinterpret_cast<const Slot*>(ring_.get() + tail_ % ring_bytes_);
+  while (used_ != 0) {
+    const auto* oldest = reinterpret_cast<const Slot*>(ring_.get() + tail_);
     if (oldest->free == 0) return;
+    used_ -= oldest->size;
     tail_ += oldest->size;
+    if (tail_ == ring_bytes_) tail_ = 0;
   }
 }
 

@@ -50,7 +50,7 @@ class PacketStore {
   void prefetch(uint64_t handle) const;
 
   unsigned spares() const { return spare_count_; }  // empty mbufs in hand
-  uint64_t ring_bytes_used() const { return head_ - tail_; }
+  uint64_t ring_bytes_used() const { return used_; }
 
  private:
   struct Slot {
@@ -79,8 +79,9 @@ class PacketStore {
   const uint64_t ring_bytes_;
   std::array<rte_mbuf*, 32> spares_{};  // allocated together: mbufs for copied frames to leave in
   unsigned spare_count_ = 0;
-  uint64_t head_ = 0;  // bytes ever reserved and freed: place = value mod ring_bytes_
+  uint64_t head_ = 0;  // offsets of the next slot to reserve and of the oldest one
   uint64_t tail_ = 0;
+  uint64_t used_ = 0;  // bytes between them
 };
 
 }  // namespace farspan::dpdk
