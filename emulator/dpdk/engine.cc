@@ -30,6 +30,14 @@ bool WaitFor(Condition condition, TimeNs at_most) {
   return true;
 }
 
+// While traffic flows, a reading is exact only in a pause between two packets: look for one.
+PortReading SettledReading(const Port& port) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  PortReading reading = port.reading();
+  while (!reading.settled() && std::chrono::steady_clock::now() < end) reading = port.reading();
+  return reading;
+}
+
 int64_t UnixNsAt(const EngineClock& clock, TimeNs at) {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -261,7 +269,7 @@ void Engine::stop() {
 
 // What arrives after the books are closed is not this run's; what was held still leaves.
 void Engine::close_books() {
-  for (const auto& port : ports_) closing_.push_back(port->port().reading());
+  for (const auto& port : ports_) closing_.push_back(SettledReading(port->port()));
   phase_.store(Phase::kDrain, std::memory_order_release);
   for (const auto& loop : loops_) {
     WaitFor([&] { return loop->drained(); }, TimeNs{60'000'000'000});
@@ -315,7 +323,8 @@ RunRecord Engine::record() const {
                             .kind = config_.sites[site].port.kind,
                             .left = port.left_at(),
                             .reading = finished_ ? closing_[site] : port.port().reading(),
-                            .seen = &port.observations()});
+                            .seen = &port.observations(),
+                            .lcore = loop_of_site_[site]});
   }
   for (const auto& pipe : pipes_) {
     const PipeSetup& setup = pipe->setup();

@@ -7,6 +7,8 @@
 
 #include <cstring>
 
+#include "emulator/base/check.h"
+
 namespace farspan::dpdk {
 namespace {
 
@@ -23,6 +25,7 @@ void PacketStore::Release::operator()(uint8_t* memory) const { rte_free(memory);
 
 Result<std::unique_ptr<PacketStore>> PacketStore::Create(rte_mempool* pool, uint64_t ring_bytes,
                                                          int node) {
+  FARSPAN_CHECK(ring_bytes % kSlotOverheadBytes == 0);  // a slot's head fits what is left over
   uint8_t* ring = nullptr;
   if (ring_bytes != 0) {
     ring = static_cast<uint8_t*>(rte_zmalloc_socket("farspan_store", ring_bytes, 64, node));

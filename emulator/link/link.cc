@@ -105,8 +105,7 @@ void Link::Impl::count_release(PacketRef& packet) {
 
 size_t Link::Impl::release(TimeNs now, std::span<PacketRef> out) {
   run_to(now);
-  const size_t released =
-      lanes.size() == 1 ? lanes[0].release(now, out) : release_merged(now, out);
+  const size_t released = lanes.size() == 1 ? lanes[0].release(now, out) : release_merged(now, out);
   for (PacketRef& packet : out.first(released)) count_release(packet);
   released_packets += released;
   publish_gauges();
