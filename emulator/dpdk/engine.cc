@@ -322,9 +322,9 @@ RunRecord Engine::record() const {
                             .site = config_.sites[site].name,
                             .kind = config_.sites[site].port.kind,
                             .left = port.left_at(),
+                            .lcore = loop_of_site_[site],
                             .reading = finished_ ? closing_[site] : port.port().reading(),
-                            .seen = &port.observations(),
-                            .lcore = loop_of_site_[site]});
+                            .seen = &port.observations()});
   }
   for (const auto& pipe : pipes_) {
     const PipeSetup& setup = pipe->setup();
