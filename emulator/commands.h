@@ -11,5 +11,6 @@ namespace farspan {
 int CmdBench(const std::vector<std::string>& args);
 int CmdCheck(const std::vector<std::string>& args);
 int CmdRun(const std::vector<std::string>& args);
+int CmdSimulate(const std::vector<std::string>& args);
 
 }  // namespace farspan

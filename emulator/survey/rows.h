@@ -5,6 +5,7 @@
 // link changes during the run, or has several paths for one flow.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,6 @@ bool AllPass(const std::vector<Row>& rows);
 // --- table.cc
 std::string TableText(const std::vector<Row>& rows);
 // An object of schema "farspan.simulate.v1", label "virtual".
-std::string TableJson(const std::vector<Row>& rows, const SurveySpec& spec);
+std::string TableJson(const std::vector<Row>& rows, uint64_t seed);
 
 }  // namespace farspan::survey

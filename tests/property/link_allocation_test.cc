@@ -16,24 +16,40 @@ namespace {
 std::atomic<uint64_t> allocations{0};
 }
 
-void* operator new(size_t size) {
+// All forms, so that none is left to a sanitizer's own.
+static void* Allocate(size_t size, size_t alignment) {
   ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
+  return alignment == 0
+             ? std::malloc(size)
+             : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+static void* AllocateOrThrow(size_t size, size_t alignment) {
+  if (void* memory = Allocate(size, alignment)) return memory;
   throw std::bad_alloc();
 }
-void* operator new(size_t size, std::align_val_t alignment) {
-  ++allocations;
-  const auto step = static_cast<size_t>(alignment);
-  if (void* memory = std::aligned_alloc(step, (size + step - 1) / step * step)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
+static void Free(void* memory) {
   ++allocations;
   std::free(memory);
 }
-void operator delete(void* memory, size_t) noexcept { operator delete(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { operator delete(memory); }
-void operator delete(void* memory, size_t, std::align_val_t) noexcept { operator delete(memory); }
+
+using std::align_val_t;
+using std::nothrow_t;
+void* operator new(size_t n) { return AllocateOrThrow(n, 0); }
+void* operator new[](size_t n) { return AllocateOrThrow(n, 0); }
+void* operator new(size_t n, align_val_t a) { return AllocateOrThrow(n, size_t(a)); }
+void* operator new[](size_t n, align_val_t a) { return AllocateOrThrow(n, size_t(a)); }
+void* operator new(size_t n, const nothrow_t&) noexcept { return Allocate(n, 0); }
+void* operator new[](size_t n, const nothrow_t&) noexcept { return Allocate(n, 0); }
+void operator delete(void* memory) noexcept { Free(memory); }
+void operator delete[](void* memory) noexcept { Free(memory); }
+void operator delete(void* memory, size_t) noexcept { Free(memory); }
+void operator delete[](void* memory, size_t) noexcept { Free(memory); }
+void operator delete(void* memory, align_val_t) noexcept { Free(memory); }
+void operator delete[](void* memory, align_val_t) noexcept { Free(memory); }
+void operator delete(void* memory, size_t, align_val_t) noexcept { Free(memory); }
+void operator delete[](void* memory, size_t, align_val_t) noexcept { Free(memory); }
+void operator delete(void* memory, const nothrow_t&) noexcept { Free(memory); }
+void operator delete[](void* memory, const nothrow_t&) noexcept { Free(memory); }
 
 namespace farspan::test {
 namespace {
