@@ -285,6 +285,32 @@ TEST(SoftwarePort, VhostServesASocketAndTakesAStaleOne) {
   EXPECT_TRUE(port.has_value()) << port.error().text();
 }
 
+TEST(SoftwarePort, OtherDriversOpenAsTheyAreWritten) {
+  const std::string path = testing::TempDir() + "farspan-" + std::to_string(getpid());
+  const std::string capture = path + ".pcap";
+  {
+    auto port = OpenPort(PortKind::kVdev, "net_pcap_t0,tx_pcap=" + capture);
+    ASSERT_TRUE(port.has_value()) << port.error().text();
+    EXPECT_EQ(Send(**port, Frames(3, Frame(100, 1))), 3);
+    auto shared =
+        OpenPort(PortKind::kVdev, "net_memif_t0,role=server,socket-abstract=no,socket=" + path);
+    ASSERT_TRUE(shared.has_value()) << shared.error().text();
+    EXPECT_EQ(access(path.c_str(), F_OK), 0);
+  }
+  // A pcap file: 24 bytes, and for each frame 16 and its own.
+  std::ifstream file(capture, std::ios::ate | std::ios::binary);
+  EXPECT_EQ(file.tellg(), 24 + 3 * (16 + 100));
+  std::remove(capture.c_str());
+  std::remove(path.c_str());
+}
+
+TEST_F(VethTest, TapPortOpens) {
+  FARSPAN_NEED_LAB(access("/dev/net/tun", R_OK | W_OK) == 0, "needs /dev/net/tun");
+  auto port = OpenPort(PortKind::kVdev, "net_tap_t0,iface=fsptap0");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  EXPECT_NE(if_nametoindex("fsptap0"), 0u);
+}
+
 TEST(PacketPool, HandsOutTheMbufFreedLastAndFitsThePlan) {
   auto pool = MakePacketPool("lifo", 1'024, 2'176, 0);
   ASSERT_TRUE(pool.has_value()) << pool.error().text();
