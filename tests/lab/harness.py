@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from lab import table
@@ -39,6 +40,7 @@ def engine(lab, *arguments, valid=True):
     with Engine(lab, *(arguments if "--config" in arguments else ("--wire", "a,b", *arguments)),
                 name=f"engine{len(list(lab.directory.glob('*.log')))}") as running:
         yield running
+        time.sleep(0.3)  # its books close when the hosts are quiet
         certificate = running.stop()
     if certificate is None:
         raise LabError(f"the engine left no certificate:\n{running.log()}")

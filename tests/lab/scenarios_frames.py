@@ -82,13 +82,14 @@ def capture(rows):
             result = measure.probe(a, b, 1000, count, 300)
             lost = dropped(e, "loss")
         rows.append(table.exactly("lost, by the probe", lost, result["lost"]))
-        offered = "udp.dstport == 5600"
-        seen = measure.tshark_fields(file, offered, "frame.interface_id", "frame.time_epoch",
-                                     "udp.checksum", "frame.comment")
-        arrived = [s for s in seen if s[0] == seen[0][0]]
-        left = [s for s in seen if s[0] != seen[0][0]]
-        rows.append(table.exactly("captured on arrival", count, len(arrived)))
-        rows.append(table.exactly("captured on departure", result["received"], len(left)))
+        seen = measure.tshark_fields(file, "udp.dstport == 5600", "frame.interface_name",
+                                     "frame.comment")
+        comments = [comment for interface, comment in seen if interface == "b"]
+        rows.append(table.exactly("captured on arrival", count, len(seen) - len(comments)))
+        rows.append(table.exactly("on departure, as delayed", result["received"],
+                                  sum(c.startswith("delayed ") for c in comments)))
+        rows.append(table.exactly("on departure, as lost", lost,
+                                  sum("loss" in c for c in comments)))
 
 
 @scenario
