@@ -30,7 +30,7 @@ constexpr std::string_view kUsage =
     "       farspan link metrics                  the metrics that an emulator exports\n\n"
     "  farspan link set chi-nyc distance=\"700 km\" loss=1e-5\n"
     "  farspan link cut chi-nyc --for 50ms --position \"120 km\"\n\n"
-    "Nothing in flight is lost or re-timed by a change.\n\n";
+    "Nothing in flight is lost or re-timed by `set`.\n\n";
 
 using Rows = std::vector<std::vector<std::string>>;
 
