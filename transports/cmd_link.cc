@@ -83,7 +83,8 @@ std::string ListText(const ordered_json& state) {
                       state.at("valid").get<bool>() ? "VALID" : "INVALID",
                       state.at("uptime_ns").get<double>() * 1e-9,
                       state.at("clock_error_ppm").get<double>());
-  for (const ordered_json& reason : state.at("reasons")) text += "  " + Text(reason) + "\n";
+  for (const ordered_json& reason : state.at("reasons"))
+    text += fmt::format("  {}\n", Text(reason));
   return text;
 }
 
@@ -94,7 +95,7 @@ void Flatten(const std::string& name, const ordered_json& value, Rows& rows) {
     return;
   }
   for (const auto& [key, inner] : value.items()) {
-    Flatten(name.empty() ? key : name + " " + key, inner, rows);
+    Flatten(name.empty() ? key : fmt::format("{} {}", name, key), inner, rows);
   }
 }
 

@@ -45,6 +45,8 @@ inline DirectionSnapshot FakeDirection(std::string link, Direction direction, in
 
 class FakeEngine : public EngineControl {
  public:
+  static constexpr uint64_t kWireBytes = 1'058;
+
   struct Call {
     std::string link;
     std::optional<Direction> direction;
@@ -75,23 +77,23 @@ class FakeEngine : public EngineControl {
     for (DirectionSnapshot& d : state_.directions) {
       link::DirectionCounters& c = d.counters;
       c.offered_packets += 1'000'000 * seconds;
-      c.offered_bytes += 1'000'000 * 1'058 * seconds;
+      c.offered_bytes = c.offered_packets * kWireBytes;
       c.duplicated_packets += 10 * seconds;
       c.dropped_packets[static_cast<size_t>(link::Cause::kLoss)] += 1'000 * seconds;
       c.dropped_packets[static_cast<size_t>(link::Cause::kTailDrop)] += 200 * seconds;
       c.marked_packets += 4'000 * seconds;
       c.held_packets = 6'500;
       c.queue_packets = 120;
-      c.queue_bytes = 120 * 1'058;
+      c.queue_bytes = c.queue_packets * kWireBytes;
       c.forwarded_packets =
           c.offered_packets + c.duplicated_packets - c.dropped_total() - c.held_packets;
-      c.forwarded_bytes = c.forwarded_packets * 1'058;
+      c.forwarded_bytes = c.forwarded_packets * kWireBytes;
     }
     for (PortSnapshot& p : state_.ports) {
       p.rx_packets += 2'000'000 * seconds;
-      p.rx_bytes += 2'000'000 * 1'034 * seconds;
+      p.rx_bytes = p.rx_packets * (kWireBytes - 24);
       p.tx_packets += 1'990'000 * seconds;
-      p.tx_bytes += 1'990'000 * 1'034 * seconds;
+      p.tx_bytes = p.tx_packets * (kWireBytes - 24);
     }
   }
 

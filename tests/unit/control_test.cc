@@ -73,7 +73,7 @@ class ControlTest : public testing::Test {
   }
   std::string path_of(const std::string& file) const { return directory_ + "/" + file; }
   std::string token_file(const std::string& text, mode_t mode) const {
-    const std::string path = path_of("token");
+    std::string path = path_of("token");
     std::ofstream(path) << text;
     chmod(path.c_str(), mode);
     return path;
@@ -687,6 +687,7 @@ TEST_F(ControlTest, ThreadsAreTheirOwn) {
 TEST_F(ControlTest, ManyAtOnce) {
   start();
   std::vector<std::thread> threads;
+  threads.reserve(6);
   std::atomic<int> good{0};
   for (int i = 0; i < 6; ++i) {
     threads.emplace_back([&, i] {

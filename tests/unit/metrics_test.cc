@@ -172,7 +172,7 @@ TEST(Metrics, ExpectedLossIsOfTheMeanSizeOverAllLanes) {
   DirectionSnapshot d = FakeDirection("l", Direction::kAb, 100);
   EXPECT_FALSE(ExpectedLoss(d));
   d.counters.offered_packets = 4;
-  d.counters.offered_bytes = 4 * 2 * 1538;
+  d.counters.offered_bytes = d.counters.offered_packets * 2 * 1538;
   EXPECT_DOUBLE_EQ(*ExpectedLoss(d), 1e-3);
   d.spec.lanes.front().loss.keying = link::Keying::kWireTime;  // twice as long on the wire
   EXPECT_NEAR(*ExpectedLoss(d), 1 - (1 - 1e-3) * (1 - 1e-3), 1e-12);
