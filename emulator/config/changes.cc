@@ -32,7 +32,7 @@ std::vector<link::Change> ReadChanges(Section& section, const link::DirectionSpe
       link::SetPath set{.lane = number, .path = lane.path};
       std::string source;
       ReadPath(section, set.path, source);
-      changes.push_back(std::move(set));
+      changes.push_back(set);
     }
     if (section.has("loss")) {
       link::SetLoss set{.lane = number, .loss = {}};

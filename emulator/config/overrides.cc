@@ -52,7 +52,9 @@ Result<toml::table> ParseSetting(std::string_view key, std::string_view value,
 Result<toml::table> ParseSettings(const std::map<std::string, std::string>& settings) {
   toml::table merged;
   for (const auto& [key, value] : settings) {
-    Result<toml::table> table = ParseSetting(key, value, "--" + key + ' ' + value);
+    std::string name = "--";
+    name.append(key).append(" ").append(value);
+    Result<toml::table> table = ParseSetting(key, value, name);
     if (!table) return table;
     for (auto&& [inner, node] : *table) {
       merged.insert_or_assign(inner, std::move(node));

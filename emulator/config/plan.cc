@@ -52,12 +52,14 @@ TimeNs JitterAllowance(const link::JitterSpec& jitter) {
 
 // What one lane's path, rate and the direction's jitter may become.
 struct Extremes {
-  TimeNs delay{};
-  Rate rate{};
+  TimeNs delay{};  // largest
+  Rate rate{};     // highest
+  Rate lowest{};
 };
 
 Extremes ExtremesOf(const DirectionSpec& spec, size_t lane, const EngineSpec& engine) {
-  Extremes most{link::OneWayDelay(spec.lanes[lane].path), spec.lanes[lane].rate};
+  Extremes most{link::OneWayDelay(spec.lanes[lane].path), spec.lanes[lane].rate,
+                spec.lanes[lane].rate};
   TimeNs jitter = JitterAllowance(spec.jitter);
   TimeNs fault{};
   const auto concerns = [lane](int named) {
@@ -74,6 +76,7 @@ Extremes ExtremesOf(const DirectionSpec& spec, size_t lane, const EngineSpec& en
     if (const auto* rate = std::get_if<link::SetRate>(&event.change);
         rate && concerns(rate->lane)) {
       if (most.rate.bits_per_s != 0) most.rate = std::max(most.rate, rate->rate);
+      most.lowest = std::min(most.lowest, rate->rate);
     }
     if (const auto* set = std::get_if<link::SetJitter>(&event.change)) {
       jitter = std::max(jitter, JitterAllowance(set->jitter));
@@ -99,6 +102,12 @@ Rate AssumedRate(PortKind kind) {
   return kind == PortKind::kPci ? kAssumedHardwareRate : kAssumedSoftwareRate;
 }
 
+// How long `bytes` wait at `rate`.
+TimeNs WaitOf(uint64_t bytes, Rate rate) {
+  const Uint128 ns = Uint128{bytes} * 8 * 1'000'000'000 / std::max<uint64_t>(rate.bits_per_s, 1);
+  return ns > static_cast<uint64_t>(kNever.ns) ? kNever : TimeNs{static_cast<int64_t>(ns)};
+}
+
 // Duplicates are packets too.
 uint64_t WithDuplicates(const DirectionSpec& spec, uint64_t bytes) {
   double copies = spec.duplicate;
@@ -122,11 +131,24 @@ LanePlan PlanLane(const LaneSpec& lane) {
   return plan;
 }
 
+// What can be held of traffic that keeps a packet rate. All that waits in a queue came while its
+// head did; with several classes the wait has no bound, and the limit's bytes count.
+uint64_t PacketsAtRate(const DirectionSpec& spec, uint64_t packets_per_s, TimeNs wait,
+                       uint64_t wire_bytes, const DirectionPlan& plan) {
+  uint64_t queued = plan.queue_bytes / wire_bytes;
+  if (spec.bottleneck.classes.size() == 1) {
+    if (spec.lanes.size() > 1) wait += spec.detection;
+    queued = std::min(queued, Within(packets_per_s, wait, 1));
+  }
+  return Plus(WithDuplicates(spec, Within(packets_per_s, plan.largest_delay, 1)), queued);
+}
+
 // Bytes in flight and waiting, packets, and what the model needs for them. What is held came within
 // the largest delay or was waiting before, so a port's rate bounds it beside the lanes' own.
 void PlanHeld(const DirectionSpec& spec, const SiteSpec& from, const EngineSpec& engine,
               DirectionPlan& plan) {
   Rate bound = from.port_rate;
+  TimeNs wait{};
   for (size_t i = 0; i < spec.lanes.size(); ++i) {
     const Extremes most = ExtremesOf(spec, i, engine);
     plan.largest_delay = std::max(plan.largest_delay, most.delay);
@@ -138,7 +160,9 @@ void PlanHeld(const DirectionSpec& spec, const SiteSpec& from, const EngineSpec&
     } else {
       plan.rate.bits_per_s = Plus(plan.rate.bits_per_s, most.rate.bits_per_s);
       plan.fiber_bytes = Plus(plan.fiber_bytes, BytesIn(most.rate, most.delay));
-      plan.queue_bytes = Plus(plan.queue_bytes, QueueBytes(spec.bottleneck, most.rate));
+      const uint64_t queue = QueueBytes(spec.bottleneck, most.rate);
+      plan.queue_bytes = Plus(plan.queue_bytes, queue);
+      wait = std::max(wait, WaitOf(queue, most.lowest));
     }
   }
   if (bound.bits_per_s != 0) {
@@ -152,8 +176,7 @@ void PlanHeld(const DirectionSpec& spec, const SiteSpec& from, const EngineSpec&
   uint64_t packets = bytes / wire;
   if (engine.max_packet_rate != 0 && engine.max_packet_rate < plan.packets_per_s) {
     plan.packets_per_s = engine.max_packet_rate;
-    const uint64_t in_fiber = Within(engine.max_packet_rate, plan.largest_delay, 1);
-    packets = std::min(packets, Plus(WithDuplicates(spec, in_fiber), plan.queue_bytes / wire));
+    packets = std::min(packets, PacketsAtRate(spec, engine.max_packet_rate, wait, wire, plan));
   }
   plan.held_packets = Plus(packets, kSlackPackets);
   plan.model_bytes = link::Link::MemoryBytes(spec, {plan.held_packets});

@@ -36,7 +36,7 @@ std::string NumberText(T value) {
 }  // namespace
 
 std::string Where(const toml::source_region& source) {
-  const std::string path = source.path ? *source.path : std::string();
+  std::string path = source.path ? *source.path : std::string();
   if (path.starts_with("--")) return path;
   return path + ':' + std::to_string(source.begin.line) + ':' + std::to_string(source.begin.column);
 }

@@ -51,7 +51,8 @@ Result<void> Engine::check_headroom(size_t number, const link::DirectionSpec& sp
   return Fail(
       ErrorCode::kConflict,
       fmt::format("this would hold up to {} packets, and memory is planned for {}: start the "
-                  "emulator with a larger engine.headroom_delay or engine.headroom_rate",
+                  "emulator with larger engine.headroom.delay, engine.headroom.rate or "
+                  "engine.max_packet_rate",
                   needed, planned),
       "link " + link.name);
 }

@@ -78,8 +78,18 @@ TEST(Plan, LargerFramesAndDeclaredRatesHoldLess) {
   };
   EXPECT_EQ(held("seed=1"), 13'000'000u / 84);
   EXPECT_EQ(held("engine.plan_frame=1518 B"), 13'000'000u / 1538);
-  EXPECT_EQ(held("engine.max_packet_rate=1 Mpps"), 10'000u + 500'000 / 84);
+  EXPECT_EQ(held("engine.max_packet_rate=1 Mpps"), 10'000u + 400);      // 0.5 MB wait 0.4 ms
   EXPECT_EQ(held("engine.max_packet_rate=20 Mpps"), 13'000'000u / 84);  // more than can come
+  // At a tenth of the rate, later on, they wait ten times as long.
+  const auto later = [&](const char* more) {
+    return PlanWire(std::string(kKeys) + more, {"engine.max_packet_rate=1 Mpps"})
+               .directions[0]
+               .held_packets -
+           kSlack;
+  };
+  EXPECT_EQ(later("\ntimeline = [{at = \"1 s\", action = \"rate\", rate = \"1 Gbps\"}]"), 14'000u);
+  // Two classes: one may wait for ever behind the other.
+  EXPECT_EQ(later("\nclasses = [{name = \"a\"}, {name = \"b\"}]"), 10'000u + 1'000'000 / 84);
 }
 
 TEST(Plan, TheLargestDelayCounts) {
