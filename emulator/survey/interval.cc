@@ -10,11 +10,11 @@
 
 namespace farspan::survey {
 
-Interval ProportionInterval(uint64_t hits, uint64_t trials) {
+Interval ProportionInterval(uint64_t hits, uint64_t trials, double cluster) {
   if (trials == 0) return {0, 1};
   using Binomial = boost::math::binomial_distribution<>;
-  const auto n = static_cast<double>(trials);
-  const auto k = static_cast<double>(hits);
+  const auto n = static_cast<double>(trials) / cluster;
+  const auto k = static_cast<double>(hits) / cluster;
   const double tail = (1 - kConfidence) / 2;
   return {Binomial::find_lower_bound_on_p(n, k, tail), Binomial::find_upper_bound_on_p(n, k, tail)};
 }

@@ -1,8 +1,8 @@
 // Asked for against measured: one row per claim.
 //
 // A row passes if what was asked lies in the 99.9 % interval of what was measured; where the model
-// leaves no chance, the interval is a point. Rows without `asked` are reported and not judged: the
-// link changes during the run, or has several paths for one flow.
+// leaves no chance, the interval is a point. Rows without `asked` are reported and not judged: no
+// closed form describes a link that changes meanwhile.
 #pragma once
 
 #include <cstdint>

@@ -76,12 +76,24 @@ class PingHost final : public sim::Receiver, private sim::Task {
   sim::SimLink* out_ = nullptr;
 };
 
+// Of the slowest and of the fastest lane; 0 if any lane has no bottleneck.
+std::pair<Rate, Rate> Rates(const DirectionSpec& spec) {
+  Rate slowest = spec.lanes[0].rate;
+  Rate fastest = slowest;
+  for (const link::LaneSpec& lane : spec.lanes) {
+    if (lane.rate.bits_per_s == 0) return {};
+    slowest = std::min(slowest, lane.rate);
+    fastest = std::max(fastest, lane.rate);
+  }
+  return {slowest, fastest};
+}
+
 TimeNs PingInterval(const DirectionSpec& ab, const DirectionSpec& ba) {
   TimeNs interval{10'000'000};
   for (const DirectionSpec* spec : {&ab, &ba}) {
     const TimeNs correlation =
         std::max(spec->jitter.correlation, TimeNs{10 * spec->jitter.deviation.ns});
-    const TimeNs service = ServiceTime(*spec, kPingFrameBytes);
+    const TimeNs service = ServiceTime(spec->bottleneck, Rates(*spec).first, kPingFrameBytes);
     interval = std::max({interval, TimeNs{2 * correlation.ns}, TimeNs{2 * service.ns}});
   }
   return interval;
@@ -103,16 +115,17 @@ Result<PingReport> RunPing(const SurveySpec& spec) {
   near.start(there);
   while (scheduler.step()) {
   }
+  report.lasted = scheduler.now();
   return report;
 }
 
 // --- Streams ---------------------------------------------------------------------------------
 
-// Equal full-size frames, `load` times the rate, for `seconds` or as many as are allowed.
-sim::LinkRun Stream(const SurveySpec& survey, uint32_t direction, double load, double seconds) {
+// Equal full-size frames, `load` times `rate`, for `seconds` or as many as are allowed.
+sim::LinkRun Stream(const SurveySpec& survey, uint32_t direction, Rate rate, double load,
+                    double seconds) {
   const DirectionSpec& spec = direction == 0 ? survey.ab : survey.ba;
   const uint32_t wire_bytes = link::WireBytes(kFullFrameBytes);
-  Rate rate = spec.lanes[0].rate;
   if (rate.bits_per_s == 0) rate = kRateWithoutBottleneck;
   const double bits = 8.0 * static_cast<double>(AccountedBytes(spec.bottleneck, wire_bytes));
   const double packets_per_s = load * static_cast<double>(rate.bits_per_s) / bits;
@@ -129,11 +142,12 @@ sim::LinkRun Stream(const SurveySpec& survey, uint32_t direction, double load, d
   return run;
 }
 
-Result<ProbeReport> RunProbe(const SurveySpec& spec, uint32_t direction) {
-  const sim::LinkRun run = Stream(spec, direction, 0.5, spec.seconds);
+Result<ProbeReport> RunProbe(const SurveySpec& spec, uint32_t direction, Rate rate) {
+  const sim::LinkRun run = Stream(spec, direction, rate, 0.5, spec.seconds);
   const Result<sim::LinkTrace> trace = sim::RunLink(run);
   if (!trace) return tl::unexpected(trace.error());
   ProbeReport report;
+  report.lasted = trace->end;
   report.sent = run.traffic.size();
   report.lost.assign(report.sent, 1);
   std::vector<TimeNs> due(report.sent, kNever);
@@ -164,11 +178,12 @@ Result<ProbeReport> RunProbe(const SurveySpec& spec, uint32_t direction) {
   return report;
 }
 
-Result<FloodReport> RunFlood(const SurveySpec& spec, uint32_t direction) {
-  const sim::LinkRun run = Stream(spec, direction, 1.2, spec.seconds / 2);
+Result<FloodReport> RunFlood(const SurveySpec& spec, uint32_t direction, Rate rate) {
+  const sim::LinkRun run = Stream(spec, direction, rate, 1.2, spec.seconds / 2);
   const Result<sim::LinkTrace> trace = sim::RunLink(run);
   if (!trace) return tl::unexpected(trace.error());
   FloodReport report;
+  report.lasted = trace->end;
   TimeNs first = kNever;
   TimeNs last{};
   for (const PacketRef& packet : trace->released) {
@@ -178,20 +193,21 @@ Result<FloodReport> RunFlood(const SurveySpec& spec, uint32_t direction) {
     last = std::max(last, packet.due);
   }
   if (report.received < 2) return report;
-  report.lasted = last - first;
+  report.received_for = last - first;
   const uint64_t bytes = AccountedBytes(run.spec.bottleneck, run.traffic[0].wire_bytes);
   report.bits_per_s =
-      static_cast<double>((report.received - 1) * bytes) * 8 / ToSeconds(report.lasted);
+      static_cast<double>((report.received - 1) * bytes) * 8 / ToSeconds(report.received_for);
   return report;
 }
 
 Result<DirectionReport> RunDirection(const SurveySpec& spec, uint32_t direction) {
   DirectionReport report;
-  Result<ProbeReport> probe = RunProbe(spec, direction);
+  const auto [slowest, fastest] = Rates(direction == 0 ? spec.ab : spec.ba);
+  Result<ProbeReport> probe = RunProbe(spec, direction, slowest);
   if (!probe) return tl::unexpected(probe.error());
   report.probe = *std::move(probe);
-  if ((direction == 0 ? spec.ab : spec.ba).lanes[0].rate.bits_per_s == 0) return report;
-  const Result<FloodReport> flood = RunFlood(spec, direction);
+  if (fastest.bits_per_s == 0) return report;
+  const Result<FloodReport> flood = RunFlood(spec, direction, fastest);
   if (!flood) return tl::unexpected(flood.error());
   report.flood = *flood;
   return report;
@@ -204,10 +220,9 @@ uint64_t AccountedBytes(const link::BottleneckSpec& spec, uint32_t wire_bytes) {
   return static_cast<uint64_t>(std::max<int64_t>({bytes, int64_t{spec.mpu_bytes}, 1}));
 }
 
-TimeNs ServiceTime(const DirectionSpec& spec, uint32_t frame_bytes) {
-  const Rate rate = spec.lanes[0].rate;
+TimeNs ServiceTime(const link::BottleneckSpec& spec, Rate rate, uint32_t frame_bytes) {
   if (rate.bits_per_s == 0) return {};
-  const uint64_t bytes = AccountedBytes(spec.bottleneck, link::WireBytes(frame_bytes));
+  const uint64_t bytes = AccountedBytes(spec, link::WireBytes(frame_bytes));
   return sim::SpacingOf(1, static_cast<uint32_t>(bytes), rate);
 }
 

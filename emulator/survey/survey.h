@@ -32,11 +32,13 @@ struct SurveySpec {
 };
 
 struct PingReport {
+  TimeNs lasted{};  // until nothing was under way, here and below
   uint64_t sent = 0;
   std::vector<double> rtt_ns;
 };
 
 struct ProbeReport {
+  TimeNs lasted{};
   uint64_t sent = 0;
   std::vector<double> lost;      // by packet: 1 or 0
   std::vector<double> delay_ns;  // of those received, in order of sending
@@ -50,6 +52,7 @@ struct ProbeReport {
 struct FloodReport {
   uint64_t received = 0;
   double bits_per_s = 0;  // between the first and the last to arrive, as the bottleneck counts them
+  TimeNs received_for{};
   TimeNs lasted{};
 };
 
@@ -67,7 +70,7 @@ struct SurveyReport {
 // Octets that the bottleneck counts for a frame.
 uint64_t AccountedBytes(const link::BottleneckSpec& spec, uint32_t wire_bytes);
 // Time on the wire, rounded up; 0 without a bottleneck.
-TimeNs ServiceTime(const link::DirectionSpec& spec, uint32_t frame_bytes);
+TimeNs ServiceTime(const link::BottleneckSpec& spec, Rate rate, uint32_t frame_bytes);
 
 Result<SurveyReport> RunSurvey(const SurveySpec& spec);
 

@@ -131,6 +131,23 @@ TEST(SurveyRows, WithoutABottleneckAndWithEvents) {
   EXPECT_TRUE(AllPass(rows));
   EXPECT_FALSE(rows[0].asked.has_value()) << "a link that changes is reported, not judged";
   EXPECT_TRUE(rows.back().asked.has_value()) << "its other direction does not change";
+
+  spec.ab.timeline[0].at = 3600_s;
+  EXPECT_TRUE(Judge(spec, *RunSurvey(spec))[0].asked.has_value()) << "long after the survey";
+}
+
+TEST(SurveyRows, JudgeTheLaneThatTheFlowTakes) {
+  SurveySpec spec = Quickstart();
+  Both(spec, [](auto& d) {
+    d.lanes.resize(3, d.lanes[0]);
+    d.lanes[0].path.length = 1100_km;
+    d.lanes[0].rate = 50_mbps;
+    d.lanes[2].path.length = 1200_km;
+    d.lanes[2].rate = 200_mbps;
+  });
+  const auto rows = Judge(spec, *RunSurvey(spec));
+  EXPECT_TRUE(AllPass(rows)) << TableText(rows);
+  EXPECT_TRUE(rows[0].asked.has_value());
 }
 
 TEST(SurveyRows, AreTheSameTwiceAndOthersForAnotherSeed) {
