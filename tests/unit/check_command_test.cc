@@ -1,32 +1,19 @@
 // farspan-emulator check, as a person or a script runs it: output and exit codes.
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "tests/support/execute.h"
 
 namespace farspan {
 namespace {
 
-struct Outcome {
-  int exit_code = -1;
-  std::string output;
-};
+using test::Outcome;
 
 Outcome Execute(const std::string& arguments) {
-  FILE* pipe = popen((std::string(FARSPAN_PROGRAM) + " " + arguments).c_str(), "r");
-  if (pipe == nullptr) return {};
-  Outcome outcome;
-  std::array<char, 4096> block;
-  for (size_t n; (n = fread(block.data(), 1, block.size(), pipe)) > 0;) {
-    outcome.output.append(block.data(), n);
-  }
-  const int status = pclose(pipe);
-  outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
+  return test::Execute(std::string(FARSPAN_PROGRAM) + " " + arguments);
 }
 
 TEST(CheckCommand, TheGoldenCase) {
