@@ -86,11 +86,13 @@ class PacketFifo {
 
   void push(const PacketRef& packet) {
     if (tail_ == nullptr || write_ == BlockPool::kBlockPackets) grow();
+    __builtin_prefetch(tail_->packets.data() + write_ + kAhead, 1);
     tail_->packets[write_++] = packet;
     ++size_;
   }
 
   void drop_front() {
+    __builtin_prefetch(head_->packets.data() + read_ + kAhead);
     ++read_;
     if (--size_ == 0 || read_ == BlockPool::kBlockPackets) shrink();
   }
@@ -101,6 +103,8 @@ class PacketFifo {
   }
 
  private:
+  static constexpr size_t kAhead = 8;  // packets; past a block's end it does no harm
+
   void grow() {
     BlockPool::Block* block = pool_->take();
     if (tail_ == nullptr) {
