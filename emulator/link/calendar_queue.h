@@ -15,6 +15,7 @@
 
 #include "emulator/base/check.h"
 #include "emulator/base/time.h"
+#include "emulator/link/bit_ring.h"
 #include "emulator/link/packet_ref.h"
 
 namespace farspan::link {
@@ -30,7 +31,8 @@ class CalendarQueue {
  public:
   CalendarQueue(uint64_t capacity, TimeNs horizon, TimeNs start)
       : nodes_(capacity),
-        buckets_(std::bit_ceil(std::clamp<uint64_t>(capacity, 64, 1u << 20)), kNone),
+        buckets_(BucketCount(capacity), kNone),
+        taken_(buckets_.size()),
         width_{std::max<int64_t>(1, horizon.ns / static_cast<int64_t>(buckets_.size() / 2))},
         day_(DayOf(start)) {
     for (size_t i = nodes_.size(); i-- > 0;) put(static_cast<uint32_t>(i));
@@ -39,8 +41,9 @@ class CalendarQueue {
   }
 
   static uint64_t MemoryBytes(uint64_t capacity) {
-    return capacity * (sizeof(Node) + sizeof(InFlight)) +
-           std::bit_ceil(std::clamp<uint64_t>(capacity, 64, 1u << 20)) * sizeof(uint32_t);
+    const uint64_t buckets = BucketCount(capacity);
+    return capacity * (sizeof(Node) + sizeof(InFlight)) + buckets * sizeof(uint32_t) +
+           BitRing::MemoryBytes(buckets);
   }
 
   bool empty() const { return today_.empty() && waiting_ == 0; }
@@ -69,7 +72,11 @@ class CalendarQueue {
     const auto size = static_cast<int64_t>(buckets_.size());
     int64_t day = std::max(day_ + 1, last - size + 1);
     day_ = std::max(day_, last);
-    for (; day <= last && waiting_ != 0; ++day) open(day);
+    while (waiting_ != 0) {
+      day = next_taken(day);
+      if (day > last) return;
+      open(day++);
+    }
   }
 
   // After advance(now): the earliest, if due by then.
@@ -82,10 +89,10 @@ class CalendarQueue {
   }
 
   // No later than the earliest due: exact once its day has begun, else the beginning of the next
-  // day that may hold something.
+  // day with something in its bucket.
   TimeNs next_deadline() const {
     if (!today_.empty()) return today_.front().packet.due;
-    return waiting_ == 0 ? kNever : TimeNs{(day_ + 1) * width_.ns};
+    return waiting_ == 0 ? kNever : TimeNs{next_taken(day_ + 1) * width_.ns};
   }
 
  private:
@@ -104,24 +111,33 @@ class CalendarQueue {
     }
   };
 
+  static uint64_t BucketCount(uint64_t capacity) {
+    return std::bit_ceil(std::clamp<uint64_t>(capacity, 64, 1u << 20));
+  }
+  size_t bucket_of(int64_t day) const { return static_cast<uint64_t>(day) & (buckets_.size() - 1); }
+  // The first day from `day` on with something in its bucket; something must wait.
+  int64_t next_taken(int64_t day) const {
+    return day + static_cast<int64_t>(taken_.distance(bucket_of(day)));
+  }
   int64_t DayOf(TimeNs t) const { return t.ns / width_.ns; }
   void put(uint32_t node) {
     nodes_[node].next = free_;
     free_ = node;
   }
   void put_in_bucket(uint32_t node) {
-    uint32_t& bucket = buckets_[static_cast<uint64_t>(DayOf(nodes_[node].item.packet.due)) &
-                                (buckets_.size() - 1)];
-    nodes_[node].next = bucket;
-    bucket = node;
+    const size_t bucket = bucket_of(DayOf(nodes_[node].item.packet.due));
+    nodes_[node].next = buckets_[bucket];
+    buckets_[bucket] = node;
+    taken_.set(bucket);
   }
   void push_today(const InFlight& item) {
     today_.push_back(item);
     std::push_heap(today_.begin(), today_.end(), Later{});
   }
   void open(int64_t day) {
-    uint32_t node = buckets_[static_cast<uint64_t>(day) & (buckets_.size() - 1)];
-    buckets_[static_cast<uint64_t>(day) & (buckets_.size() - 1)] = kNone;
+    uint32_t node = buckets_[bucket_of(day)];
+    buckets_[bucket_of(day)] = kNone;
+    taken_.clear(bucket_of(day));
     while (node != kNone) {
       const uint32_t next = nodes_[node].next;
       if (DayOf(nodes_[node].item.packet.due) <= day_) {
@@ -137,6 +153,7 @@ class CalendarQueue {
 
   std::vector<Node> nodes_;
   std::vector<uint32_t> buckets_;
+  BitRing taken_;
   const TimeNs width_;
   int64_t day_;
   uint32_t free_ = kNone;

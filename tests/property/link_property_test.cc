@@ -24,6 +24,9 @@ using link::Cause;
 using link::PacketRef;
 
 std::vector<uint64_t> Seeds(uint64_t count) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  count /= 10;  // as many minutes as without
+#endif
   if (const char* seed = std::getenv("FARSPAN_SEED")) return {std::strtoull(seed, nullptr, 10)};
   if (const char* cases = std::getenv("FARSPAN_CASES")) {
     count = std::strtoull(cases, nullptr, 10);
@@ -117,22 +120,21 @@ TEST(LinkProperty, KeepsTheStageContractAndConserves) {
 }
 
 TEST(LinkProperty, TheSameSeedGivesTheSameTraceAndAnotherAnother) {
-  uint64_t random_cases = 0;
-  for (const uint64_t seed : Seeds(300)) {
+  uint64_t others = 0;
+  const std::vector<uint64_t> seeds = Seeds(300);
+  for (const uint64_t seed : seeds) {
     sim::LinkRun run = RandomCase(seed);
     run.spec.duplicate = 0.5;
     const uint64_t hash = MustRun(run).hash;
     ASSERT_EQ(hash, MustRun(run).hash) << Where(seed, run);
     run.identity.seed += 1;
-    random_cases += hash != MustRun(run).hash ? 1 : 0;
+    others += hash != MustRun(run).hash ? 1 : 0;
     run.identity.seed -= 1;
     run.identity.direction = 1;
-    random_cases += hash != MustRun(run).hash ? 1 : 0;
+    others += hash != MustRun(run).hash ? 1 : 0;
   }
   // Where nearly everything is dropped before the fiber, there is nothing to draw.
-  if (std::getenv("FARSPAN_SEED") == nullptr) {
-    EXPECT_GE(random_cases, 590u);
-  }
+  EXPECT_GE(others, 2 * seeds.size() * 95 / 100);
 }
 
 // --- On a plain link, bounds without any model ------------------------------------------------
