@@ -24,16 +24,20 @@ Fiber::Fiber(const DirectionSpec& spec, uint32_t lane, StreamKey key, TimeNs sta
   epochs_[0].delay = OneWayDelay(spec.lanes[lane].path);
   epochs_[0].group_index = spec.lanes[lane].path.group_index;
   cuts_.reserve(kMaxChanges);
-  if (NeedsCalendar(spec.jitter, spec.faults))
-    calendar_ = MakeCalendar(spec, spec.jitter, capacity, start);
+  if (NeedsCalendar(spec)) calendar_ = MakeCalendar(spec, spec.jitter, capacity, start);
   look_for_disturbances();
   start_epoch(start);
 }
 
-bool Fiber::NeedsCalendar(const JitterSpec& jitter, const std::vector<FaultSpec>& faults) {
-  return (jitter.reorder && jitter.deviation.ns > 0) ||
-         std::any_of(faults.begin(), faults.end(),
-                     [](const FaultSpec& f) { return f.kind == FaultKind::kDelay; });
+bool Fiber::NeedsCalendar(const DirectionSpec& spec) {
+  const bool faults = std::any_of(spec.faults.begin(), spec.faults.end(),
+                                  [](const FaultSpec& f) { return f.kind == FaultKind::kDelay; });
+  const bool later =
+      std::any_of(spec.timeline.begin(), spec.timeline.end(), [](const TimelineEvent& e) {
+        const auto* change = std::get_if<SetJitter>(&e.change);
+        return change != nullptr && Reorders(change->jitter);
+      });
+  return faults || later || Reorders(spec.jitter);
 }
 
 JitterModel Fiber::MakeJitter(const JitterSpec& jitter, StreamKey key, uint32_t lane) {
@@ -47,7 +51,12 @@ std::unique_ptr<CalendarQueue> Fiber::MakeCalendar(const DirectionSpec& spec,
   TimeNs fault{};
   for (const LaneSpec& lane : spec.lanes) path = std::max(path, OneWayDelay(lane.path));
   for (const FaultSpec& f : spec.faults) fault = std::max(fault, f.delay);
-  const TimeNs horizon = path + fault + TimeNs{kJitterReach * jitter.deviation.ns};
+  TimeNs deviation = jitter.deviation;
+  for (const TimelineEvent& e : spec.timeline) {
+    const auto* change = std::get_if<SetJitter>(&e.change);
+    if (change != nullptr) deviation = std::max(deviation, change->jitter.deviation);
+  }
+  const TimeNs horizon = path + fault + TimeNs{kJitterReach * deviation.ns};
   return std::make_unique<CalendarQueue>(capacity, horizon, start);
 }
 

@@ -112,7 +112,11 @@ class Fiber {
     return std::max(static_cast<uint32_t>(cuts_.size()), last_epoch_ - first_epoch_ + 1);
   }
 
-  static bool NeedsCalendar(const JitterSpec& jitter, const std::vector<FaultSpec>& faults);
+  static bool Reorders(const JitterSpec& jitter) {
+    return jitter.reorder && jitter.deviation.ns > 0;
+  }
+  // From the start; a live change that needs one brings it.
+  static bool NeedsCalendar(const DirectionSpec& spec);
   static std::unique_ptr<CalendarQueue> MakeCalendar(const DirectionSpec& spec,
                                                      const JitterSpec& jitter, uint64_t capacity,
                                                      TimeNs start);

@@ -154,7 +154,7 @@ Result<std::unique_ptr<Link>> Link::Create(const DirectionSpec& spec, const Link
 }
 
 uint64_t Link::MemoryBytes(const DirectionSpec& spec, const LinkCapacity& capacity) {
-  const bool calendar = Fiber::NeedsCalendar(spec.jitter, spec.faults);
+  const bool calendar = Fiber::NeedsCalendar(spec);
   return BlockPool::MemoryBytes(MostPackets(spec, capacity), FifoCount(spec)) +
          (calendar ? spec.lanes.size() * CalendarQueue::MemoryBytes(MostPackets(spec, capacity))
                    : 0);

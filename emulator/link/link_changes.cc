@@ -165,7 +165,7 @@ PreparedChange Link::Impl::build_change(const Change& change) const {
       prepared.jitter.push_back(Fiber::MakeJitter(j->jitter, key, lane));
       prepared.jitter_specs.push_back(j->jitter);
       prepared.calendars.push_back(
-          Fiber::NeedsCalendar(j->jitter, {})
+          Fiber::Reorders(j->jitter) && !Fiber::NeedsCalendar(spec)
               ? Fiber::MakeCalendar(spec, j->jitter, MostPackets(spec, capacity), start)
               : nullptr);
     }

@@ -14,11 +14,13 @@
 
 namespace {
 std::atomic<uint64_t> allocations{0};
-}
+std::atomic<uint64_t> allocated_bytes{0};
+}  // namespace
 
 // All forms, so that none is left to a sanitizer's own.
 static void* Allocate(size_t size, size_t alignment) {
   ++allocations;
+  allocated_bytes += size;
   return alignment == 0
              ? std::malloc(size)
              : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
@@ -94,6 +96,24 @@ TEST(Allocation, NoneAfterConstruction) {
         << "FARSPAN_SEED=" << seed << ": " << Describe(run);
   }
   EXPECT_GT(released, 50'000u);
+}
+
+// What the memory plan counts on: at most what MemoryBytes() says and a little for small things,
+// and most of that.
+TEST(Allocation, IsAsPlanned) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    sim::LinkRun run = RandomCase(seed);
+    run.capacity.packets = 100'000;
+    const uint64_t before = allocated_bytes;
+    auto link = Link::Create(run.spec, run.identity, run.capacity, run.start);
+    ASSERT_TRUE(link.has_value());
+    const auto used = static_cast<double>(allocated_bytes - before);
+    const auto planned = static_cast<double>(Link::MemoryBytes(run.spec, run.capacity));
+    const auto models = static_cast<double>(run.spec.lanes.size() * (run.spec.timeline.size() + 2));
+    EXPECT_LE(used, 1.05 * planned + 200'000 * models)
+        << "FARSPAN_SEED=" << seed << ": " << Describe(run);
+    EXPECT_GE(used, 0.8 * planned) << "FARSPAN_SEED=" << seed << ": " << Describe(run);
+  }
 }
 
 TEST(Allocation, NoneInTheSchedulerEither) {

@@ -137,6 +137,22 @@ TEST(LinkProperty, TheSameSeedGivesTheSameTraceAndAnotherAnother) {
   EXPECT_GE(others, 2 * seeds.size() * 95 / 100);
 }
 
+// With a store that is too small, the shortage is counted as our own and nothing else breaks.
+TEST(LinkProperty, AFullStoreIsAnOwnDropAndConserves) {
+  uint64_t own = 0;
+  for (const uint64_t seed : Seeds(500)) {
+    sim::LinkRun run = RandomCase(seed);
+    run.capacity.packets = 1 + seed % 40;
+    run.batching_seed = seed % 2 == 0 ? 0 : seed;
+    const sim::LinkTrace trace = MustRun(run);
+    ASSERT_EQ(trace.released.size(), run.traffic.size() + trace.counters.duplicated_packets);
+    ASSERT_EQ(trace.counters.held_packets, 0u) << Where(seed, run);
+    ASSERT_EQ(trace.unordered + trace.early + trace.unforeseen, 0u) << Where(seed, run);
+    own += trace.counters.dropped_packets[static_cast<size_t>(Cause::kStoreFull)];
+  }
+  EXPECT_GT(own, 1'000u);
+}
+
 // --- On a plain link, bounds without any model ------------------------------------------------
 
 uint64_t AccountedBits(const link::BottleneckSpec& spec, const PacketRef& p) {
