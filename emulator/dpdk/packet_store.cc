@@ -19,6 +19,15 @@ void Stamp(rte_mbuf* packet, TimeNs arrival) {
   std::memcpy(&packet->hash, &arrival.ns, sizeof arrival.ns);
 }
 
+constexpr uint32_t kCopyWord = 16;
+
+// Whole words: slots are padded to them, and an mbuf has room behind a small frame.
+void CopyFrame(void* to, const void* from, uint32_t bytes) {
+  const auto* source = static_cast<const uint8_t*>(from);
+  auto* target = static_cast<uint8_t*>(to);
+  for (uint32_t i = 0; i < bytes; i += kCopyWord) rte_mov16(target + i, source + i);
+}
+
 }  // namespace
 
 void PacketStore::Release::operator()(uint8_t* memory) const { rte_free(memory); }
@@ -44,14 +53,12 @@ Result<std::unique_ptr<PacketStore>> PacketStore::Create(rte_mempool* pool, uint
 
 PacketStore::~PacketStore() { rte_pktmbuf_free_bulk(spares_.data(), spare_count_); }
 
-rte_mbuf* PacketStore::spare() {
-  if (spare_count_ == 0) {
-    if (rte_pktmbuf_alloc_bulk(pool_, spares_.data(), spares_.size()) != 0) {
-      return rte_pktmbuf_alloc(pool_);  // the last few
-    }
-    spare_count_ = spares_.size();
+rte_mbuf* PacketStore::more_spares() {
+  if (rte_pktmbuf_alloc_bulk(pool_, spares_.data(), spares_.size()) != 0) {
+    return rte_pktmbuf_alloc(pool_);  // the last few
   }
-  return spares_[--spare_count_];
+  spare_count_ = spares_.size() - 1;
+  return spares_[spare_count_];
 }
 
 void PacketStore::put(std::span<rte_mbuf* const> packets, const TimeNs* arrivals,
@@ -62,16 +69,16 @@ void PacketStore::put(std::span<rte_mbuf* const> packets, const TimeNs* arrivals
   for (size_t i = 0; i < packets.size(); ++i) {
     rte_mbuf* packet = packets[i];
     Slot* place = nullptr;
-    if (packet->pkt_len <= kCopiedFrameBytes && packet->nb_segs == 1) {
-      place = reserve(packet->pkt_len);
+    if (packet->pkt_len <= kCopiedFrameBytes && packet->nb_segs == 1 &&
+        rte_pktmbuf_tailroom(packet) >= kCopyWord) {
+      place = reserve(packet->pkt_len, arrivals[i]);
     }
     if (place == nullptr) {
       Stamp(packet, arrivals[i]);
       handles[i] = reinterpret_cast<uint64_t>(packet);
       continue;
     }
-    place->arrival = arrivals[i];
-    rte_memcpy(place + 1, rte_pktmbuf_mtod(packet, const void*), packet->pkt_len);
+    CopyFrame(place + 1, rte_pktmbuf_mtod(packet, const void*), packet->pkt_len);
     handles[i] = static_cast<uint64_t>(reinterpret_cast<uint8_t*>(place) - ring_.get()) << 1 | 1;
     copied[count++] = packet;
     if (count == kMost) {
@@ -82,7 +89,7 @@ void PacketStore::put(std::span<rte_mbuf* const> packets, const TimeNs* arrivals
   if (count != 0) rte_pktmbuf_free_bulk(copied, count);
 }
 
-PacketStore::Slot* PacketStore::reserve(uint32_t frame_bytes) {
+PacketStore::Slot* PacketStore::reserve(uint32_t frame_bytes, TimeNs arrival) {
   const uint32_t size = (kSlotOverheadBytes + frame_bytes + 15u) & ~15u;
   const uint64_t to_end = ring_bytes_ - head_;
   const uint64_t skipped = to_end < size ? to_end : 0;  // a slot is in one piece
@@ -93,7 +100,7 @@ PacketStore::Slot* PacketStore::reserve(uint32_t frame_bytes) {
     head_ = 0;
   }
   auto* reserved = reinterpret_cast<Slot*>(ring_.get() + head_);
-  *reserved = {.size = size, .frame_bytes = static_cast<uint16_t>(frame_bytes), .arrival = {}};
+  *reserved = {.size = size, .frame_bytes = static_cast<uint16_t>(frame_bytes), .arrival = arrival};
   used_ += skipped + size;
   head_ += size;
   if (head_ == ring_bytes_) head_ = 0;
@@ -123,7 +130,7 @@ rte_mbuf* PacketStore::copy(uint64_t handle) {
   rte_mbuf* packet = spare();
   if (packet == nullptr) return nullptr;
   const Slot* from = slot(handle);
-  rte_memcpy(rte_pktmbuf_mtod(packet, void*), from + 1, from->frame_bytes);
+  CopyFrame(rte_pktmbuf_mtod(packet, void*), from + 1, from->frame_bytes);
   packet->data_len = from->frame_bytes;
   packet->pkt_len = from->frame_bytes;
   return packet;
@@ -153,15 +160,6 @@ std::span<const uint8_t> PacketStore::bytes(uint64_t handle) const {
     return {reinterpret_cast<const uint8_t*>(slot(handle) + 1), slot(handle)->frame_bytes};
   }
   return {rte_pktmbuf_mtod(mbuf(handle), const uint8_t*), mbuf(handle)->data_len};
-}
-
-void PacketStore::prefetch(uint64_t handle) const {
-  if (in_ring(handle)) {
-    rte_prefetch0(slot(handle));
-    rte_prefetch0(reinterpret_cast<const uint8_t*>(slot(handle)) + RTE_CACHE_LINE_SIZE);
-  } else {
-    rte_prefetch0(mbuf(handle));
-  }
 }
 
 }  // namespace farspan::dpdk

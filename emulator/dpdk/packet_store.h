@@ -47,7 +47,14 @@ class PacketStore {
   TimeNs arrival(uint64_t handle) const;
   uint32_t frame_bytes(uint64_t handle) const;
   std::span<const uint8_t> bytes(uint64_t handle) const;  // of the first segment
-  void prefetch(uint64_t handle) const;
+  void prefetch(uint64_t handle) const {
+    if (in_ring(handle)) {
+      rte_prefetch0(slot(handle));
+      rte_prefetch0(reinterpret_cast<const uint8_t*>(slot(handle)) + RTE_CACHE_LINE_SIZE);
+    } else {
+      rte_prefetch0(mbuf(handle));
+    }
+  }
 
   unsigned spares() const { return spare_count_; }  // empty mbufs in hand
   uint64_t ring_bytes_used() const { return used_; }
@@ -70,9 +77,10 @@ class PacketStore {
   static bool in_ring(uint64_t handle) { return (handle & 1) != 0; }
   static rte_mbuf* mbuf(uint64_t handle) { return reinterpret_cast<rte_mbuf*>(handle); }
   Slot* slot(uint64_t handle) const { return reinterpret_cast<Slot*>(ring_.get() + (handle >> 1)); }
-  Slot* reserve(uint32_t frame_bytes);
+  Slot* reserve(uint32_t frame_bytes, TimeNs arrival);
   void release(Slot* slot);
-  rte_mbuf* spare();
+  rte_mbuf* spare() { return spare_count_ != 0 ? spares_[--spare_count_] : more_spares(); }
+  rte_mbuf* more_spares();
 
   rte_mempool* const pool_;
   const std::unique_ptr<uint8_t, Release> ring_;
