@@ -10,7 +10,7 @@ from lab.stats import median
 from lab.system import run
 from lab.topology import Lab
 
-SITES = ("Chicago", "New York", "Ashburn", "Dallas", "London")
+SITES = ("Chicago", "New York", "Ashburn", "Atlanta", "Columbus")
 RTT_TOLERANCE_NS = 100_000
 
 
