@@ -27,7 +27,7 @@ def rtt(rows):
             probe_floor = measure.probe_rtt(a, b)["rtt_ns"]["p50"]
         for option, value, one_way in (("--distance", "100 km", 100 * NS_PER_KM),
                                        ("--distance", "1000 km", 1000 * NS_PER_KM),
-                                       ("--rtt", "5 ms", 2.5e6), ("--delay", "25 ms", 25e6)):
+                                       ("--rtt", "5 ms", 2.5e6), ("--delay", "10 ms", 10e6)):
             with engine(lab, option, value, "--rate", "1 Gbps"):
                 trips = measure.ping(a, b)
                 probe = measure.probe_rtt(a, b)["rtt_ns"]["p50"]
