@@ -1,0 +1,152 @@
+// Trains over loopback: what the kernel cuts and glues must be the same datagrams, with their
+// marks.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "transports/drivers/udp/socket.h"
+
+namespace farspan::udp {
+namespace {
+
+using namespace farspan::literals;
+
+Socket OpenAt(const char* text, const SocketOptions& options = {}) {
+  auto socket = Socket::Open(*ParseAddress(text), options);
+  EXPECT_TRUE(socket) << socket.error().text();
+  return std::move(*socket);
+}
+
+struct Datagram {
+  std::vector<std::byte> bytes;
+  Ecn ecn;
+};
+
+// Everything that arrives until `count` datagrams are there or nothing comes for a second.
+std::vector<Datagram> ReceiveAll(Socket& socket, size_t count) {
+  std::vector<Datagram> datagrams;
+  std::array<Arrival, 8> arrivals;
+  while (datagrams.size() < count) {
+    socket.wait(1_s);
+    const size_t n = socket.receive(arrivals);
+    if (n == 0) break;
+    for (size_t i = 0; i < n; ++i) {
+      auto rest = arrivals[i].bytes;
+      while (!rest.empty()) {
+        const size_t bytes = std::min<size_t>(arrivals[i].segment_bytes, rest.size());
+        datagrams.push_back(
+            {{rest.begin(), rest.begin() + static_cast<long>(bytes)}, arrivals[i].ecn});
+        rest = rest.subspan(bytes);
+      }
+    }
+  }
+  return datagrams;
+}
+
+std::vector<std::byte> Counting(size_t bytes) {
+  std::vector<std::byte> data(bytes);
+  for (size_t i = 0; i < bytes; ++i) data[i] = static_cast<std::byte>(i * 7 + i / 256);
+  return data;
+}
+
+class BothVersions : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Loopback, BothVersions, testing::Values("127.0.0.1:0", "[::1]:0"));
+
+TEST_P(BothVersions, ATrainArrivesAsItsDatagrams) {
+  Socket from = OpenAt(GetParam());
+  Socket to = OpenAt(GetParam());
+  // Nine datagrams of 1000 and one of 500, in parts that end nowhere near their borders.
+  std::vector<std::byte> data = Counting(9500);
+  const std::array<iovec, 3> parts{
+      {{data.data(), 1}, {data.data() + 1, 4321}, {data.data() + 4322, 5178}}};
+  const Train train{&to.local(), parts, 1000, Ecn::kEct0};
+  ASSERT_EQ(from.segments_max(), Socket::kSegmentsMax) << "this kernel has no UDP_SEGMENT";
+  ASSERT_EQ(from.send({&train, 1}), 1u);
+  const auto datagrams = ReceiveAll(to, 10);
+  ASSERT_EQ(datagrams.size(), 10u);
+  size_t at = 0;
+  for (const Datagram& datagram : datagrams) {
+    EXPECT_EQ(datagram.bytes.size(), at == 9000 ? 500u : 1000u);
+    EXPECT_EQ(datagram.ecn, Ecn::kEct0);
+    EXPECT_EQ(std::memcmp(datagram.bytes.data(), data.data() + at, datagram.bytes.size()), 0);
+    at += datagram.bytes.size();
+  }
+}
+
+TEST_P(BothVersions, MarksAndSizesStayWithTheirDatagram) {
+  Socket from = OpenAt(GetParam());
+  Socket to = OpenAt(GetParam());
+  std::vector<std::byte> data = Counting(300);
+  std::vector<iovec> parts;
+  std::vector<Train> trains;
+  parts.reserve(4);
+  for (size_t i = 0; i < 4; ++i) {
+    parts.push_back({data.data(), 10 + 50 * i});
+    trains.push_back(
+        {&to.local(), {&parts.back(), 1}, static_cast<uint16_t>(10 + 50 * i), static_cast<Ecn>(i)});
+  }
+  ASSERT_EQ(from.send(trains), 4u);
+  const auto datagrams = ReceiveAll(to, 4);
+  ASSERT_EQ(datagrams.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(datagrams[i].bytes.size(), 10 + 50 * i);
+    EXPECT_EQ(datagrams[i].ecn, static_cast<Ecn>(i));
+  }
+}
+
+TEST(UdpSocket, AnOverfullSocketCountsWhatTheKernelDropped) {
+  Socket from = OpenAt("127.0.0.1:0");
+  Socket to = OpenAt("127.0.0.1:0", {.receive_buffer_bytes = 8192});
+  std::vector<std::byte> data = Counting(1000);
+  const iovec part{data.data(), data.size()};
+  const Train train{&to.local(), {&part, 1}, 1000, Ecn::kNotEct};
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(from.send({&train, 1}), 1u);
+  const size_t before = ReceiveAll(to, 200).size();
+  ASSERT_LT(before, 200u);
+  ASSERT_EQ(from.send({&train, 1}), 1u);  // the kernel tells with the next datagram that fits
+  ASSERT_EQ(ReceiveAll(to, 1).size(), 1u);
+  EXPECT_EQ(to.counters().receive_overflow, 200 - before);
+}
+
+TEST(UdpSocket, ATrainThatCannotGoIsCountedAndSkipped) {
+  Socket from = OpenAt("127.0.0.1:0");
+  Socket to = OpenAt("127.0.0.1:0");
+  std::vector<std::byte> data = Counting(70'000);
+  const iovec too_long{data.data(), 66'000};
+  const iovec fits{data.data(), 100};
+  const std::array<Train, 2> trains{{{&to.local(), {&too_long, 1}, 65'500, Ecn::kNotEct},
+                                     {&to.local(), {&fits, 1}, 100, Ecn::kNotEct}}};
+  EXPECT_EQ(from.send(trains), 1u);
+  EXPECT_EQ(from.counters().send_errors, 1u);
+  EXPECT_EQ(from.send(std::span(trains).subspan(1)), 1u);
+  EXPECT_EQ(ReceiveAll(to, 1).size(), 1u);
+}
+
+TEST(UdpSocket, AnAddressInUseIsAnError) {
+  Socket first = OpenAt("127.0.0.1:0");
+  const auto second = Socket::Open(first.local());
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().text().find(ToText(first.local())), std::string::npos);
+}
+
+TEST(UdpSocket, Addresses) {
+  for (const char* good : {"10.0.0.1:7000", "[fd00::1]:7000", "0.0.0.0:1", "[::]:65535"}) {
+    const auto address = ParseAddress(good);
+    ASSERT_TRUE(address) << good;
+    EXPECT_EQ(ToText(*address), good);
+  }
+  EXPECT_EQ(ToText(*ParseAddress(":5")), "0.0.0.0:5");
+  for (const char* bad : {"", "10.0.0.1", "10.0.0.1:", "10.0.0.1:70000", "10.0.0:1", "host:1",
+                          "[fd00::1:7000", "fd00::1]:7", "10.0.0.1:1 "}) {
+    EXPECT_FALSE(ParseAddress(bad)) << bad;
+  }
+  EXPECT_TRUE(*ParseAddress("10.0.0.1:7") == *ParseAddress("10.0.0.1:7"));
+  EXPECT_FALSE(*ParseAddress("10.0.0.1:7") == *ParseAddress("10.0.0.1:8"));
+}
+
+}  // namespace
+}  // namespace farspan::udp

@@ -1,0 +1,253 @@
+#include "transports/drivers/udp/socket.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+#include "emulator/base/check.h"
+
+namespace farspan::udp {
+namespace {
+
+constexpr size_t kReceiveBatch = 32;
+constexpr size_t kControlBytes = 128;
+
+tl::unexpected<Error> SystemError(std::string what) {
+  return Fail(ErrorCode::kMachine, fmt::format("{}: {}", what, std::strerror(errno)));
+}
+
+template <typename T>
+bool SetOption(int fd, int level, int name, const T& value) {
+  return setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+// Appends one control message; `header.msg_control` must have room.
+template <typename T>
+void AddControl(msghdr& header, int level, int type, const T& value) {
+  auto* at =
+      reinterpret_cast<cmsghdr*>(static_cast<char*>(header.msg_control) + header.msg_controllen);
+  at->cmsg_level = level;
+  at->cmsg_type = type;
+  at->cmsg_len = CMSG_LEN(sizeof value);
+  std::memcpy(CMSG_DATA(at), &value, sizeof value);
+  header.msg_controllen += CMSG_SPACE(sizeof value);
+}
+
+template <typename T>
+T ControlValue(const cmsghdr* message) {
+  T value;
+  std::memcpy(&value, CMSG_DATA(message), sizeof value);
+  return value;
+}
+
+size_t BytesOf(std::span<const iovec> parts) {
+  size_t sum = 0;
+  for (const iovec& part : parts) sum += part.iov_len;
+  return sum;
+}
+
+}  // namespace
+
+struct Socket::Buffers {
+  using Control = std::array<char, kControlBytes>;
+  std::array<mmsghdr, kBatchMax> send{};
+  std::array<Control, kBatchMax> send_control{};
+  std::array<mmsghdr, kReceiveBatch> receive{};
+  std::array<Control, kReceiveBatch> receive_control{};
+  std::array<iovec, kReceiveBatch> receive_parts{};
+  std::array<Address, kReceiveBatch> from{};
+  std::array<std::array<std::byte, 65'536>, kReceiveBatch> bytes;
+};
+
+bool operator==(const Address& a, const Address& b) {
+  return a.length == b.length && std::memcmp(&a.storage, &b.storage, a.length) == 0;
+}
+
+Result<Address> ParseAddress(std::string_view text) {
+  const auto wrong = [&] {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("'{}' is not an address: expected \"10.0.0.1:7000\" or "
+                            "\"[fd00::1]:7000\"",
+                            text));
+  };
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return wrong();
+  uint16_t port = 0;
+  const std::string_view digits = text.substr(colon + 1);
+  const auto [end, error] = std::from_chars(digits.begin(), digits.end(), port);
+  if (error != std::errc{} || end != digits.end()) return wrong();
+
+  std::string host(text.substr(0, colon));
+  Address address;
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+    auto& v6 = reinterpret_cast<sockaddr_in6&>(address.storage);
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(port);
+    address.length = sizeof v6;
+    host = host.substr(1, host.size() - 2);
+    if (inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) != 1) return wrong();
+    return address;
+  }
+  auto& v4 = reinterpret_cast<sockaddr_in&>(address.storage);
+  v4.sin_family = AF_INET;
+  v4.sin_port = htons(port);
+  address.length = sizeof v4;
+  if (!host.empty() && inet_pton(AF_INET, host.c_str(), &v4.sin_addr) != 1) return wrong();
+  return address;
+}
+
+std::string ToText(const Address& address) {
+  char text[INET6_ADDRSTRLEN] = "?";
+  if (address.storage.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address.storage);
+    inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+    return fmt::format("[{}]:{}", text, ntohs(v6.sin6_port));
+  }
+  const auto& v4 = reinterpret_cast<const sockaddr_in&>(address.storage);
+  inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+  return fmt::format("{}:{}", text, ntohs(v4.sin_port));
+}
+
+Result<Socket> Socket::Open(const Address& local, const SocketOptions& options) {
+  Socket socket;
+  if (auto done = socket.set_up(local, options); !done) return tl::unexpected(done.error());
+  return socket;
+}
+
+Result<void> Socket::set_up(const Address& local, const SocketOptions& options) {
+  fd_ = ::socket(local.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd_ < 0) return SystemError("a UDP socket cannot be made");
+  if (bind(fd_, reinterpret_cast<const sockaddr*>(&local.storage), local.length) != 0) {
+    return SystemError(fmt::format("UDP address {} cannot be used", ToText(local)));
+  }
+  local_.length = sizeof local_.storage;
+  getsockname(fd_, reinterpret_cast<sockaddr*>(&local_.storage), &local_.length);
+
+  // The privileged forms pass the sysctl limits; without privilege the limits apply.
+  const int send = static_cast<int>(options.send_buffer_bytes);
+  const int receive = static_cast<int>(options.receive_buffer_bytes);
+  if (!SetOption(fd_, SOL_SOCKET, SO_SNDBUFFORCE, send))
+    SetOption(fd_, SOL_SOCKET, SO_SNDBUF, send);
+  if (!SetOption(fd_, SOL_SOCKET, SO_RCVBUFFORCE, receive)) {
+    SetOption(fd_, SOL_SOCKET, SO_RCVBUF, receive);
+  }
+  SetOption(fd_, SOL_SOCKET, SO_RXQ_OVFL, 1);
+  if (local.storage.ss_family == AF_INET6) {
+    SetOption(fd_, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+    SetOption(fd_, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO);
+  } else {
+    SetOption(fd_, IPPROTO_IP, IP_RECVTOS, 1);
+    SetOption(fd_, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
+  }
+  segmentation_ = SetOption(fd_, SOL_UDP, UDP_SEGMENT, 0);
+  SetOption(fd_, SOL_UDP, UDP_GRO, 1);
+  buffers_ = std::make_unique<Buffers>();
+  return {};
+}
+
+Socket::Socket(Socket&& other) noexcept { *this = std::move(other); }
+
+Socket& Socket::operator=(Socket&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  std::swap(buffers_, other.buffers_);
+  local_ = other.local_;
+  segmentation_ = other.segmentation_;
+  counters_ = other.counters_;
+  return *this;
+}
+
+Socket::~Socket() {
+  if (fd_ >= 0) close(fd_);
+}
+
+size_t Socket::send(std::span<const Train> trains) {
+  const size_t count = std::min(trains.size(), kBatchMax);
+  for (size_t i = 0; i < count; ++i) {
+    const Train& train = trains[i];
+    msghdr& header = buffers_->send[i].msg_hdr;
+    header = {};
+    header.msg_name = const_cast<sockaddr_storage*>(&train.to->storage);
+    header.msg_namelen = train.to->length;
+    header.msg_iov = const_cast<iovec*>(train.parts.data());
+    header.msg_iovlen = train.parts.size();
+    header.msg_control = buffers_->send_control[i].data();
+    if (train.ecn != Ecn::kNotEct) {
+      const bool v6 = train.to->storage.ss_family == AF_INET6;
+      AddControl(header, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS,
+                 static_cast<int>(train.ecn));
+    }
+    if (BytesOf(train.parts) > train.segment_bytes) {
+      FARSPAN_CHECK(segmentation_);
+      AddControl(header, SOL_UDP, UDP_SEGMENT, train.segment_bytes);
+    }
+  }
+  const int sent = sendmmsg(fd_, buffers_->send.data(), static_cast<unsigned>(count), 0);
+  if (sent >= 0) return static_cast<size_t>(sent);
+  const bool full = errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == EINTR;
+  if (full || count == 0) return 0;
+  ++counters_.send_errors;
+  return 1;
+}
+
+size_t Socket::receive(std::span<Arrival> out) {
+  const size_t count = std::min(out.size(), kReceiveBatch);
+  for (size_t i = 0; i < count; ++i) {
+    buffers_->receive_parts[i] = {buffers_->bytes[i].data(), buffers_->bytes[i].size()};
+    msghdr& header = buffers_->receive[i].msg_hdr;
+    header = {};
+    header.msg_name = &buffers_->from[i].storage;
+    header.msg_namelen = sizeof buffers_->from[i].storage;
+    header.msg_iov = &buffers_->receive_parts[i];
+    header.msg_iovlen = 1;
+    header.msg_control = buffers_->receive_control[i].data();
+    header.msg_controllen = kControlBytes;
+  }
+  const int arrived =
+      recvmmsg(fd_, buffers_->receive.data(), static_cast<unsigned>(count), MSG_DONTWAIT, nullptr);
+  size_t given = 0;
+  for (int i = 0; i < arrived; ++i) {
+    msghdr& header = buffers_->receive[i].msg_hdr;
+    if (header.msg_flags & MSG_TRUNC) {
+      ++counters_.truncated;
+      continue;
+    }
+    const size_t bytes = buffers_->receive[i].msg_len;
+    Arrival& arrival = out[given++];
+    buffers_->from[i].length = header.msg_namelen;
+    arrival = {&buffers_->from[i],
+               {buffers_->bytes[i].data(), bytes},
+               static_cast<uint16_t>(bytes),
+               Ecn::kNotEct};
+    for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+      if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+        arrival.segment_bytes = static_cast<uint16_t>(ControlValue<int>(c));
+      } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
+        counters_.receive_overflow = ControlValue<uint32_t>(c);
+      } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
+        arrival.ecn = static_cast<Ecn>(ControlValue<uint8_t>(c) & 3);
+      } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+        arrival.ecn = static_cast<Ecn>(ControlValue<int>(c) & 3);
+      }
+    }
+  }
+  return given;
+}
+
+void Socket::wait(TimeNs timeout, bool writable) const {
+  pollfd watched{fd_, static_cast<short>(POLLIN | (writable ? POLLOUT : 0)), 0};
+  const int64_t ns = std::max<int64_t>(timeout.ns, 0);
+  const timespec at_most{ns / 1'000'000'000, ns % 1'000'000'000};
+  ppoll(&watched, 1, timeout == kNever ? nullptr : &at_most, nullptr);
+}
+
+}  // namespace farspan::udp
