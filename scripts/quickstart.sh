@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 for arg in "$@"; do
-  if [[ $arg == -h || $arg == --help ]]; then exec /usr/bin/env python3 -m lab.quickstart --help; fi
+  if [[ $arg == -h || $arg == --help ]]; then exec /usr/bin/env python3 -B -m lab.quickstart --help; fi
 done
 
 if [[ $EUID -eq 0 ]]; then
@@ -16,4 +16,4 @@ else
 fi
 build release farspan-emulator farspan-probe
 cd "$root"
-exec /usr/bin/env python3 -m lab.quickstart "$@"
+exec /usr/bin/env python3 -B -m lab.quickstart "$@"

@@ -59,7 +59,7 @@ finish() {
   trap - EXIT INT TERM HUP
   if [[ $EUID -eq 0 ]]; then
     echo "$hugepages_before" >$hugepages
-    /usr/bin/env python3 -m lab clean >/dev/null || true
+    /usr/bin/env python3 -B -m lab clean >/dev/null || true
   fi
   left=$(marked_processes)
   left+=$(comm -13 <(sort <<<"$before") <(inventory | sort))

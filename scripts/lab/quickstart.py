@@ -13,7 +13,7 @@ import time
 
 from lab import measure, table
 from lab.engine import Engine, emulator_binary
-from lab.stats import clopper_pearson, mathis_bits_per_s
+from lab.stats import clopper_pearson, mathis_bits_per_s, median
 from lab.system import (ROOT, LabError, Unavailable, give_to_invoker, lab_lacks, signals_end_it,
                         start, stop)
 from lab.table import Row
@@ -24,6 +24,7 @@ LIGHT_M_PER_S = 299_792_458
 RTT_TOLERANCE_NS = 100_000
 MTU = 1500
 UDP_PAYLOAD = MTU - 28
+PING_WIRE_BYTES = 122  # 56 of payload, ICMP 8, IPv4 20, Ethernet 14, FCS, preamble and gap 24
 TCP_PAYLOAD = MTU - 52  # IPv4 20, TCP 20, time stamps 12
 
 UNITS = {"km": 1e3, "m": 1, "Gbps": 1e9, "Mbps": 1e6, "kbps": 1e3, "s": 1e9, "ms": 1e6, "us": 1e3,
@@ -68,14 +69,21 @@ def steady_pps(scenario):
     return min(4000, 0.5 * measure.packets_per_s(scenario.rate[1], UDP_PAYLOAD))
 
 
+def round_trips(lab, scenario, count):
+    """ping's round trips and the probe's result, beside pings that take 1 % of the cap or less."""
+    a, b = lab.hosts.values()
+    interval_s = max(0.002, 100 * 8 * PING_WIRE_BYTES / scenario.rate[1])
+    with measure.kept_warm(a, b, interval_s):
+        return measure.ping(a, b, count=count), measure.probe_rtt(a, b, count=1000)
+
+
 def floor(lab, scenario, say):
     """What the hosts, the kernel and the engine add at zero delay, at the same rate."""
     a, b = lab.hosts.values()
     with Engine(lab, "--wire", "a,b", "--delay", "0 ms", "--rate", scenario.rate[0],
                 name="floor") as engine:
         say("the lab's floor: ping and probe at zero delay")
-        rtt = measure.ping(a, b)
-        probe_rtt = measure.probe_rtt(a, b)
+        rtt, probe_rtt = round_trips(lab, scenario, 100)
         pps = steady_pps(scenario)
         one_way = measure.probe(a, b, pps, 2 * pps, UDP_PAYLOAD)
         certificate = engine.stop()
@@ -89,15 +97,13 @@ def spread(delay):
 
 
 def rtt_rows(lab, scenario, base, results, say):
-    a, b = lab.hosts.values()
     say("round trips: ping, then the probe")
-    trips = measure.ping(a, b, count=200)
-    probe = measure.probe_rtt(a, b, count=1000)
+    trips, probe = round_trips(lab, scenario, 200)
     results["ping_ns"], results["probe_rtt"] = trips, probe
     asked = 2 * scenario.delay_ns
     rows = []
     for name, measured, without in (
-            ("RTT, median of ping", measure.median(trips), measure.median(base["ping_ns"])),
+            ("RTT, median of ping", median(trips), median(base["ping_ns"])),
             ("RTT, median of the probe", probe["rtt_ns"]["p50"], base["probe_rtt_ns"]["p50"])):
         rows.append(table.within(name, asked + without, measured, RTT_TOLERANCE_NS, "ms", 1e6,
                                  f"2 x {scenario.delay_ns / 1e6:.4f} ms of fiber + floor "

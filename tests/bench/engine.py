@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """The engine's speed and lateness beside what the machine can do, in one run.
 
 Usage: sudo tests/bench/engine.py [--out FILE] [--seconds S]

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """The round trip that the engine adds in the lab at zero delay, for each idle policy.
 
 Usage: sudo tests/bench/idle.py [--out FILE] [--count N]

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """Runs one scenario of the lab, or lists them. Usage: run.py SCENARIO | --list"""
 
 import sys

@@ -27,7 +27,7 @@ def _namespaces(pid):
 
 def _end_a_lab_by(number):
     """Starts a lab in a child, ends the child by a signal; what is left of it."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True,
+    child = subprocess.Popen([sys.executable, "-B", "-c", CHILD], stdout=subprocess.PIPE, text=True,
                              env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")})
     inside = int(child.stdout.readline())
     assert len(_namespaces(child.pid)) == 3
