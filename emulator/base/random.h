@@ -27,6 +27,7 @@ enum class RandomPurpose : uint32_t {
   kFault,
   kLaneSelection,
   kTest,
+  kCongestion,
 };
 
 struct StreamKey {

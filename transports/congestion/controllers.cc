@@ -1,0 +1,12 @@
+#include "transports/congestion/controllers.h"
+
+namespace farspan::transport {
+
+void RegisterControllers() {
+  RegisterController("cubic", MakeCubic);
+  RegisterController("bbr", MakeBbr);
+  RegisterController("swift", MakeSwift);
+  RegisterController("dcqcn", MakeDcqcn);
+}
+
+}  // namespace farspan::transport

@@ -1,0 +1,165 @@
+// CUBIC (RFC 9438) with HyStart++ (RFC 9406), paced.
+//
+// A loss, or a CE mark, reduces the window once per round trip. Pacing is at 2 x window / RTT in
+// slow start and 1.2 x in congestion avoidance, as Linux does. Not modelled: proportional rate
+// reduction (RFC 6937; the endpoint is paced, so a halved window does not burst) and undoing a
+// reduction that reordering caused (the endpoint declares losses late enough).
+#include <algorithm>
+#include <cmath>
+
+#include "transports/congestion/controllers.h"
+#include "transports/congestion/rounds.h"
+
+namespace farspan::transport {
+namespace {
+
+constexpr double kC = 0.4;              // packets / s^3
+constexpr double kBeta = 0.7;           // what a reduction leaves
+constexpr double kInitialPackets = 10;  // RFC 6928
+constexpr double kMinPackets = 2;
+
+// HyStart++: leaves slow start when the round trip grows, before the queue is full.
+class HyStart {
+ public:
+  bool conservative() const { return conservative_rounds_ > 0; }
+
+  // True where slow start is over.
+  bool on_ack(const AckInfo& ack, bool new_round) {
+    if (new_round) {
+      last_min_ = current_min_;
+      current_min_ = kNever;
+      samples_ = 0;
+      if (conservative() && ++conservative_rounds_ > kConservativeRounds) return true;
+    }
+    if (ack.rtt == kNever) return false;
+    current_min_ = std::min(current_min_, ack.rtt);
+    if (++samples_ < kSamples || last_min_ == kNever) return false;
+    if (conservative()) {
+      if (current_min_ < baseline_min_) conservative_rounds_ = 0;  // it was noise
+      return false;
+    }
+    const TimeNs threshold =
+        std::clamp(TimeNs{last_min_.ns / 8}, TimeNs{4'000'000}, TimeNs{16'000'000});
+    if (current_min_ >= last_min_ + threshold) {
+      baseline_min_ = current_min_;
+      conservative_rounds_ = 1;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr int kSamples = 8;
+  static constexpr int kConservativeRounds = 5;
+
+  TimeNs last_min_ = kNever;
+  TimeNs current_min_ = kNever;
+  TimeNs baseline_min_ = kNever;
+  int samples_ = 0;
+  int conservative_rounds_ = 0;  // 0: plain slow start
+};
+
+class Cubic final : public Controller {
+ public:
+  explicit Cubic(const ControllerConfig& config)
+      : config_(config),
+        packet_(config.packet_bytes),
+        window_(kInitialPackets * packet_),
+        rtt_(config.initial_rtt) {}
+
+  void on_sent(const SentInfo& sent) override {
+    if (static_cast<double>(sent.inflight) + packet_ >= window_) last_full_ = sent.now;
+  }
+
+  void on_ack(const AckInfo& ack) override {
+    rtt_ = ack.smoothed_rtt;
+    const bool new_round = rounds_.on_ack(ack);
+    const TimeNs sent = ack.rtt == kNever ? ack.now - ack.smoothed_rtt : ack.now - ack.rtt;
+    if (ack.ecn_marked > 0) reduce(ack.now, sent);
+    if (!guard_.may_react(sent)) return;  // recovering: what is acknowledged tells of the past
+    if (window_ < threshold_) {
+      slow_start(ack, new_round);
+    } else if (ack.now - last_full_ <= ack.smoothed_rtt) {
+      avoid_congestion(ack);
+    }
+    window_ = std::min(window_, static_cast<double>(config_.max_window));
+  }
+
+  void on_loss(const LossInfo& loss) override { reduce(loss.now, loss.sent); }
+
+  void on_timeout(TimeNs now) override {
+    threshold_ = std::max(window_ * kBeta, kMinPackets * packet_);
+    window_max_ = window_;
+    window_ = kMinPackets * packet_;
+    epoch_ = kNever;
+    guard_.react(now);
+  }
+
+  uint64_t window_bytes() const override { return static_cast<uint64_t>(window_); }
+
+  Rate pacing_rate() const override {
+    if (rtt_.ns <= 0) return config_.rate;
+    const double gain = window_ < threshold_ ? 2 : 1.2;
+    const auto rate = static_cast<uint64_t>(gain * window_ * 8 / ToSeconds(rtt_));
+    return {config_.rate.bits_per_s > 0 ? std::min(rate, config_.rate.bits_per_s) : rate};
+  }
+
+ private:
+  void reduce(TimeNs now, TimeNs sent) {
+    if (!guard_.may_react(sent)) return;
+    guard_.react(now);
+    // Fast convergence: a flow that is losing ground lets go of more.
+    window_max_ = window_ < window_max_ ? window_ * (1 + kBeta) / 2 : window_;
+    window_ = std::max(window_ * kBeta, kMinPackets * packet_);
+    threshold_ = window_;
+    epoch_ = kNever;
+  }
+
+  void slow_start(const AckInfo& ack, bool new_round) {
+    if (hystart_.on_ack(ack, new_round)) {
+      threshold_ = window_;
+      return;
+    }
+    if (ack.now - last_full_ > ack.smoothed_rtt) return;
+    const double gain = hystart_.conservative() ? 0.25 : 1;
+    window_ = std::min(window_ + gain * static_cast<double>(ack.bytes), threshold_);
+  }
+
+  void avoid_congestion(const AckInfo& ack) {
+    if (epoch_ == kNever) begin_epoch(ack.now);
+    const double t = ToSeconds(ack.now - epoch_ + ack.smoothed_rtt) - k_s_;
+    const double cubic = packet_ * kC * t * t * t + window_max_;
+    const double target = std::clamp(cubic, window_, 1.5 * window_);
+    const double acked = static_cast<double>(ack.bytes);
+    // Reno's window, which CUBIC never falls below (RFC 9438, 4.3).
+    const double alpha = window_reno_ < window_max_ ? 3 * (1 - kBeta) / (1 + kBeta) : 1;
+    window_reno_ += alpha * packet_ * acked / window_;
+    window_ = std::max(window_ + (target - window_) * acked / window_, window_reno_);
+  }
+
+  void begin_epoch(TimeNs now) {
+    epoch_ = now;
+    window_max_ = std::max(window_max_, window_);
+    window_reno_ = window_;
+    k_s_ = std::cbrt((window_max_ - window_) / (kC * packet_));
+  }
+
+  ControllerConfig config_;
+  double packet_;  // bytes, as all windows
+  double window_;
+  double threshold_ = 1e300;
+  double window_max_ = 0;
+  double window_reno_ = 0;
+  double k_s_ = 0;
+  TimeNs epoch_ = kNever;  // start of this congestion avoidance; kNever: not begun
+  TimeNs last_full_{};     // when the window last held the sender back
+  TimeNs rtt_;
+  RoundCounter rounds_;
+  ReactionGuard guard_;
+  HyStart hystart_;
+};
+
+}  // namespace
+
+ControllerPtr MakeCubic(const ControllerConfig& config) { return std::make_unique<Cubic>(config); }
+
+}  // namespace farspan::transport

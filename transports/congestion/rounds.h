@@ -1,0 +1,39 @@
+// Two things that most controllers count: round trips, and one reaction to congestion in each.
+#pragma once
+
+#include <cstdint>
+
+#include "emulator/base/time.h"
+#include "transports/core/congestion.h"
+
+namespace farspan::transport {
+
+// A round ends when a packet is acknowledged that was sent after the round began (BBR's definition,
+// by bytes delivered, so that idling does not count).
+class RoundCounter {
+ public:
+  // True where this acknowledgement begins a new round.
+  bool on_ack(const AckInfo& ack) {
+    if (ack.rate.prior_delivered < end_) return false;
+    end_ = ack.delivered;
+    ++count_;
+    return true;
+  }
+  uint64_t count() const { return count_; }
+
+ private:
+  uint64_t end_ = 0;
+  uint64_t count_ = 0;
+};
+
+// A signal about a packet that left before the last reaction says nothing new.
+class ReactionGuard {
+ public:
+  bool may_react(TimeNs packet_sent) const { return packet_sent >= reacted_; }
+  void react(TimeNs now) { reacted_ = now; }
+
+ private:
+  TimeNs reacted_{};
+};
+
+}  // namespace farspan::transport
