@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Farspan needs from the distribution's own packages (apt), and only what is missing.
-# Usage: scripts/install_deps.sh [--check] [GROUP…]     groups: core engine lab tools (default: core engine lab)
+# Usage: scripts/install_deps.sh [--check] [GROUP…]     groups: core engine lab rdma tools (default: core engine lab)
 #   --check   install nothing; list what is missing and exit 1 if anything is
 set -euo pipefail
 
@@ -82,7 +82,7 @@ for arg in "$@"; do
   case $arg in
     -h | --help) usage && exit 0 ;;
     --check) check_only=1 ;;
-    core | engine | lab | tools) groups+=("$arg") ;;
+    core | engine | lab | rdma | tools) groups+=("$arg") ;;
     *) say "unknown argument '$arg'" && usage && exit 2 ;;
   esac
 done

@@ -81,7 +81,7 @@ run_tests() {
 }
 
 [[ $EUID -eq 0 ]] || say "not root: the tests of the lab will be skipped"
-install_packages core engine lab
+install_packages core engine lab rdma
 before=$(inventory)
 trap finish EXIT
 trap 'exit 130' INT

@@ -41,7 +41,8 @@ class Engine:
 
     READY_S = 60  # the memory of a long fat link takes its time
 
-    def __init__(self, lab, *arguments, name="engine"):
+    def __init__(self, lab, *arguments, name="engine",
+                 real_time=os.environ.get("FARSPAN_LAB_REALTIME") == "1"):
         self.lab = lab
         self.socket = lab.directory / f"{name}.sock"
         self.certificate_file = lab.directory / f"{name}-certificate.json"
@@ -51,7 +52,7 @@ class Engine:
         if engine_cpu() is not None:
             command += ["--set", f"engine.lcores=[{engine_cpu()}]"]
         # On a machine that others keep busy, an ordinary process waits milliseconds for its CPU.
-        if os.environ.get("FARSPAN_LAB_REALTIME") == "1":
+        if real_time:
             command = realtime(20, *command)
         self.command = on_all_cpus("nice", "-n", "-20", *command)
         self.process = None
