@@ -15,6 +15,8 @@ inline constexpr uint32_t kNoQueuePair = UINT32_MAX;
 struct QpNote {
   uint32_t entry = kNoQueuePair;  // in the observer's table; kNoQueuePair: not followed
   uint32_t dest_qp = 0;
+  uint32_t src_qp =
+      0;  // the sender's own, where it is known: of datagrams, and once matched; else 0
   uint32_t psn = 0;
   OpcodeClass opcode_class = OpcodeClass::kNone;  // kNone: no RoCEv2 packet, nothing else is set
   AckKind ack = AckKind::kNone;
@@ -34,6 +36,7 @@ inline QpNote NoteOf(const RoceView& roce) {
   QpNote note;
   if (roce.fault != RoceFault::kNone) return note;
   note.dest_qp = roce.dest_qp;
+  note.src_qp = roce.src_qp;
   note.psn = roce.psn;
   note.opcode_class = roce.opcode_class;
   note.ack = roce.ack;

@@ -1,0 +1,178 @@
+// QpObserver: follows the RDMA connections that cross a link. Sans-IO.
+//
+// Each direction has two taps. At ingress() it sees what the host sent, in order, and tells first
+// transmissions from retransmissions (a PSN that entered before). At egress() it sees what the link
+// made of it, and so what the far host gets: PSNs for the first time, gaps, duplicates, what is
+// still missing. Definitions, after IBTA volume 1, chapter 9:
+//
+//   queue pair    packets from one address to one destination QPN of another: a direction of a
+//                 connection. Two of them are matched, with what each says of the other, once two
+//                 answers (ACK, READ response) in a row carry the PSN of a request that only one
+//                 unmatched queue pair the other way has sent (PairHints; the UDP source port is
+//                 looked at too, as NICs that derive it from both QPNs use the same both ways).
+//                 A match whose answers fit no request any more is dissolved.
+//   goodput       payload of PSNs that came for the first time, in whatever order: what a receiver
+//                 that discards what comes after a gap gets a second time is not counted twice.
+//   spurious      a retransmission that begins less than one round trip after the same PSN entered
+//                 the last time: nothing can have told the sender anything about it yet. PSNs that
+//                 follow on in one go (go-back-N) are judged as the first of them. Times are known
+//                 exactly for PSNs known as lost, and else to an eighth of the round trip; what
+//                 that leaves open is counted as undecided.
+//   recovery      from a lost packet's entry to that of the same PSN's retransmission.
+//   restart       a PSN more than 2^16 ahead, or 2^16 behind what was acknowledged (2^21 behind the
+//                 highest where no acknowledgement is known), begins a new connection.
+//
+// Memory is fixed at construction (MemoryBytes: about 3 kB per queue pair). Work per packet is
+// bounded. Threads: one; both directions of a link. An observer that is given one direction alone
+// follows it, but matches nothing. `now` at ingress must not decrease within a direction. Not
+// modelled: what no packet says (the sender's QPN before it is matched, PSNs of READ responses
+// before the path MTU was seen), RD, order among the senders of datagrams (their PSNs are not
+// followed). A packet that the network lost or reordered before ingress counts as skipped, and as
+// a retransmission when it comes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "emulator/roce/lost_psns.h"
+#include "emulator/roce/pair_hints.h"
+#include "emulator/roce/qp_counters.h"
+#include "emulator/roce/qp_note.h"
+#include "emulator/roce/qp_table.h"
+#include "emulator/roce/send_history.h"
+
+namespace farspan::roce {
+
+// What the link did with a packet.
+struct Outcome {
+  TimeNs entered{};  // ingress()'s `now` of the same packet
+  bool dropped = false;
+  bool corrupted = false;  // delivered, but its ICRC cannot hold
+  bool marked = false;     // CE was set
+};
+
+class QpObserver {
+ public:
+  // `round_trip`: the least time in which an answer can come back; 0: spurious is not judged.
+  QpObserver(const ObserverSpec& spec, TimeNs round_trip);
+
+  // `direction` is 0 (a to b) or 1. Views are those of `bytes`, the frame's first segment. A frame
+  // that is no RoCEv2 packet is counted by its cause.
+  QpNote ingress(uint32_t direction, TimeNs now, std::span<const uint8_t> bytes,
+                 const FrameView& frame, const RoceView& roce);
+  // For every packet that ingress() followed (note.entry), in the order in which the link gives
+  // them back, with views as it entered.
+  void egress(uint32_t direction, const FrameView& frame, const RoceView& roce,
+              const Outcome& outcome);
+
+  void set_round_trip(TimeNs round_trip);
+
+  const ObserverTotals& totals(uint32_t direction) const { return totals_[direction]; }
+  static uint64_t MemoryBytes(const ObserverSpec& spec);
+  uint32_t live() const { return table_.size(); }
+  uint32_t capacity() const { return table_.capacity(); }
+  // Of an entry below live().
+  QpSnapshot snapshot(uint32_t entry) const;
+
+ private:
+  static constexpr int32_t kFarBehind = 1 << 21;  // of the highest PSN
+
+  // PSNs of requests, or of responses, as one tap sees them.
+  struct Stream {
+    bool begun = false;
+    bool in_message = false;  // the last packet was no message's last
+    uint32_t next = 0;        // behind the highest
+    uint32_t open_psn = 0;    // of a READ request of `open_bytes`, whose last PSN is not known
+    uint32_t open_bytes = 0;
+  };
+  // Messages by their starts; the last kStarts are known.
+  struct Messages {
+    static constexpr uint32_t kStarts = 8;
+    uint64_t count = 0;
+    uint64_t first_known = 1;
+    bool known = false;  // the current one's start was seen
+    std::array<uint32_t, kStarts> starts{};
+  };
+  enum class Verdict : uint8_t { kInformed, kUndecided, kSpurious };
+  struct Queue {
+    Stream sent_requests;
+    Stream sent_responses;
+    Stream got_requests;
+    Stream got_responses;
+    uint32_t expected = 0;      // of requests, at the far host
+    uint32_t acknowledged = 0;  // of requests, as far as answers have got back
+    bool any_acknowledged = false;
+    bool rerunning = false;  // the last request was a retransmission, with `verdict`
+    Verdict verdict = Verdict::kInformed;
+    Service service = Service::kRc;
+    uint16_t epoch = 0;
+    uint16_t mismatches = 0;
+    uint16_t votes = 0;
+    uint16_t path_mtu = 0;
+    uint32_t partner = kNoQueuePair;
+    uint32_t candidate = kNoQueuePair;
+    uint32_t rerun_next = 0;
+    uint32_t losses = 0;  // records in lost_
+    TimeNs first_seen{};
+    TimeNs last_seen{};
+    Messages requests;
+    Messages responses;
+    QpCounters counters;
+    SendHistory history;
+  };
+  // What one packet adds at a tap.
+  struct Sight {
+    const FrameView& frame;
+    const RoceView& roce;
+    bool fresh = false;
+    bool repeated = false;
+    bool marked = false;
+    uint32_t skipped = 0;
+  };
+
+  uint32_t place(uint32_t direction, TimeNs now, const FrameView& frame, const RoceView& roce);
+  bool icrc_holds(ObserverTotals& totals, std::span<const uint8_t> bytes, const FrameView& frame,
+                  const RoceView& roce) const;
+  static void count(TapCounters& tap, const Sight& sight);
+
+  void enter_request(uint32_t entry, TimeNs now, Sight& sight, QpNote& note);
+  void enter_retransmission(uint32_t entry, TimeNs now, uint32_t span, const RoceView& roce);
+  Verdict judge(const Queue& queue, const LostPsn* record, TimeNs now, uint32_t psn) const;
+  void restart(Queue& queue, uint32_t psn, uint32_t span);
+  void enter_response(uint32_t entry, TimeNs now, Sight& sight, QpNote& note);
+  void leave_request(uint32_t entry, Sight& sight);
+  void leave_response(uint32_t entry, Sight& sight);
+  void leave_not(uint32_t entry, const RoceView& roce, const Outcome& outcome);
+  bool leave_late(uint32_t entry, uint32_t psn, bool response);
+  void skip(uint32_t entry, uint32_t from, uint32_t to, bool response);
+  void advance_expected(uint32_t entry);
+  void acknowledge(uint32_t entry, const RoceView& roce);
+  void recovered(uint32_t entry, TimeNs took);
+
+  LostPsn* lost(uint32_t entry, uint32_t psn, bool response);
+  LostPsn& lost_or_new(uint32_t entry, uint32_t psn, bool response);
+  void found(uint32_t entry, LostPsn* record);
+
+  void learn_path_mtu(Queue& queue, const RoceView& roce);
+  static uint32_t span_of(const Queue& queue, const RoceView& roce);
+  static void close_read(Stream& stream, Queue& queue, uint32_t psn);
+  static void number(Messages& messages, const RoceView& roce, bool fresh, QpNote& note);
+
+  void hint(uint32_t entry, TimeNs now, const FrameView& frame, const RoceView& roce);
+  void match(uint32_t entry, const FrameView& frame, const RoceView& roce);
+  void vote(uint32_t entry, uint32_t candidate);
+  void part(uint32_t entry);
+  bool is_outstanding(uint32_t entry, uint32_t psn) const;
+
+  const ObserverSpec spec_;
+  TimeNs round_trip_{};
+  QpTable table_;
+  std::vector<Queue> queues_;
+  LostPsns lost_;
+  PairHints hints_;
+  std::array<ObserverTotals, 2> totals_{};
+};
+
+}  // namespace farspan::roce
