@@ -187,6 +187,7 @@ void Engine::build_loops() {
     LcoreSetup setup;
     setup.cpu = static_cast<unsigned>(rte_lcore_to_cpu_id(static_cast<int>(lcore)));
     setup.spin = spins();
+    setup.alone = lcores.size() == 1;
     setup.clock = clock_.get();
     setup.forwarder = &forwarder_;
     setup.phase = &phase_;

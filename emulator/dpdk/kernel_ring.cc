@@ -1,8 +1,13 @@
 #include "emulator/dpdk/kernel_ring.h"
 
 #include <fmt/format.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <numeric>
 
 #include "emulator/base/check.h"
@@ -48,6 +53,24 @@ KernelRing PlanKernelRing(uint32_t mtu, uint64_t packets_per_s) {
   const uint64_t most = kRingMax / ring.frame_bytes;
   ring.frames = AlignUp(static_cast<uint32_t>(std::clamp<uint64_t>(held, kFramesMin, most)), best);
   return ring;
+}
+
+int FindRingSocket(const std::string& interface) {
+  const unsigned index = if_nametoindex(interface.c_str());
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
+    const int fd = std::atoi(entry.path().filename().c_str());
+    int domain = 0;
+    socklen_t size = sizeof(domain);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_PACKET) continue;
+    sockaddr_ll address{};
+    size = sizeof(address);
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+        address.sll_ifindex == static_cast<int>(index)) {
+      return fd;
+    }
+  }
+  return -1;
 }
 
 }  // namespace farspan::dpdk

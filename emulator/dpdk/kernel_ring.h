@@ -4,7 +4,8 @@
 // kernel's header before it; an mbuf must hold a slot. The ring must hold 20 ms at the planned
 // packet rate, because the default (512 frames) loses silently whenever the poller is kept away for
 // a scheduler's tick.
-// Source: Linux Documentation/networking/packet_mmap.rst, TPACKET_V2. Pure.
+// Source: Linux Documentation/networking/packet_mmap.rst, TPACKET_V2. Pure but for
+// FindRingSocket().
 #pragma once
 
 #include <cstdint>
@@ -26,5 +27,11 @@ struct KernelRing {
 // At most 64 MiB each for receiving and sending: more packets per second than such a ring holds
 // for 20 ms, no af_packet socket can take.
 KernelRing PlanKernelRing(uint32_t mtu, uint64_t packets_per_s);
+
+// The driver's own socket for its rings on `interface`: readable while a frame waits to be
+// received. -1 if there is none. DPDK keeps it to itself (net_af_packet has no receive interrupts),
+// so this looks for it among the process's descriptors; a packet socket of our own as a doorbell
+// would make the kernel copy every frame once more. The caller must not read from it or close it.
+int FindRingSocket(const std::string& interface);
 
 }  // namespace farspan::dpdk

@@ -21,7 +21,18 @@ void LcoreLoop::add_port(SitePort* port, std::vector<Pipe*> routes, std::vector<
                         .batch_counts = std::vector<size_t>(sites, 0)});
 }
 
+void LcoreLoop::listen() {
+  bool announced = setup_.alone;
+  for (const Ingress& ingress : ingresses_) {
+    const int doorbell = ingress.port->port().doorbell();
+    if (doorbell >= 0) idle_.listen(doorbell);
+    announced = announced && doorbell >= 0;
+  }
+  idle_.all_announced(announced);
+}
+
 void LcoreLoop::run() {
+  listen();
   idle_.start();
   const double tick_hz = setup_.clock->quality().tick_hz;
   before_ = MeasureSpinGaps(setup_.gap_measurement, tick_hz);
@@ -33,6 +44,7 @@ void LcoreLoop::run() {
   for (Ingress& ingress : ingresses_) ingress.port->forget_last_poll(start);
   poll_until(Phase::kDrain);
 
+  idle_.stop_listening();
   const TimeNs give_up = clock_.now() + setup_.drain_at_most;
   for (;;) {
     uint64_t held = 0;

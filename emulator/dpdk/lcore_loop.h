@@ -36,6 +36,7 @@ struct LcoreCommand {
 struct LcoreSetup {
   unsigned cpu = 0;
   bool spin = false;
+  bool alone = true;  // no other lcore hands it packets
   const EngineClock* clock = nullptr;
   Forwarder* forwarder = nullptr;
   const std::atomic<Phase>* phase = nullptr;
@@ -73,6 +74,7 @@ class LcoreLoop {
     std::vector<size_t> batch_counts;
   };
 
+  void listen();
   void wait_for(Phase phase) const;
   void poll_until(Phase next);
   size_t receive(Ingress& ingress);

@@ -187,8 +187,10 @@ Result<void> Port::open_kernel_interface(const config::PortSpec& spec) {
   }
   const KernelRing ring = PlanKernelRing(options_.mtu, options_.packets_per_s);
   ring_frames_ = ring.frames;
-  return make_vdev(VdevName("net_af_packet"),
-                   fmt::format("iface={},{}", spec.target, ring.arguments()));
+  auto made = make_vdev(VdevName("net_af_packet"),
+                        fmt::format("iface={},{}", spec.target, ring.arguments()));
+  if (made) doorbell_ = FindRingSocket(spec.target);
+  return made;
 }
 
 Result<void> Port::configure() {

@@ -93,6 +93,10 @@ class Port {
     return rte_eth_tx_burst(id_, 0, packets.data(), static_cast<uint16_t>(packets.size()));
   }
 
+  // Readable while a packet waits for rx(), so that an idle lcore can wait for it; -1 where the
+  // driver has none (all but af_packet), and the port must be polled.
+  int doorbell() const { return doorbell_; }
+
   static constexpr uint32_t kAnyFrame = std::numeric_limits<uint32_t>::max();
   uint32_t max_frame_bytes() const { return max_frame_bytes_; }  // without FCS, untagged
 
@@ -145,6 +149,7 @@ class Port {
   std::unique_ptr<KernelInterface> kernel_;
   uint32_t max_frame_bytes_ = kAnyFrame;
   uint32_t ring_frames_ = 0;  // of the kernel's receive ring
+  int doorbell_ = -1;         // the driver's
   Books books_;
   std::atomic<uint64_t> oversize_{0};
   alignas(64) std::atomic<uint64_t> drained_{0};  // rx() calls that left nothing behind

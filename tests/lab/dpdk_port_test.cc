@@ -7,6 +7,7 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <poll.h>
 #include <rte_mempool.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -25,6 +26,7 @@
 
 #include "emulator/dpdk/control_thread.h"
 #include "emulator/dpdk/eal.h"
+#include "emulator/dpdk/idle.h"
 #include "emulator/dpdk/port.h"
 #include "tests/support/lab.h"
 
@@ -377,6 +379,46 @@ TEST_F(VethTest, SilentLossIsFound) {
   EXPECT_EQ(reading.own_missed, 3'000u - arrived);
   // The trap itself: DPDK says nothing.
   EXPECT_EQ(reading.rx_errors + reading.own_no_buffer, 0u);
+}
+
+short Readable(int fd) {
+  pollfd doorbell{.fd = fd, .events = POLLIN, .revents = 0};
+  EXPECT_GE(poll(&doorbell, 1, 0), 0);
+  return doorbell.revents;
+}
+
+TEST_F(VethTest, TheDoorbellRingsWhileFramesWait) {
+  auto port = OpenPort(PortKind::kAfPacket, "fsp0");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  const int doorbell = (*port)->doorbell();
+  ASSERT_GE(doorbell, 0);
+  Host host("fsh0");
+  EXPECT_EQ(Readable(doorbell), 0);
+  for (uint32_t i = 0; i < 3'000; ++i) {  // round the ring more than twice
+    host.send(Frame(100, i));
+    ASSERT_EQ(Readable(doorbell), POLLIN) << i;
+    ASSERT_EQ(Receive(**port, 1).size(), 1u);
+    ASSERT_EQ(Readable(doorbell), 0) << i;
+  }
+}
+
+TEST_F(VethTest, AnInterfaceThatWentDownDoesNotKeepTheLcoreAwake) {
+  auto port = OpenPort(PortKind::kAfPacket, "fsp0");
+  ASSERT_TRUE(port.has_value()) << port.error().text();
+  const int doorbell = (*port)->doorbell();
+  const Seqlock<ClockMap> clock;
+  ClockReader reader(clock);
+  Idle idle(false);
+  idle.listen(doorbell);
+  run("ip link set fsp0 down");
+  EXPECT_EQ(Readable(doorbell), POLLERR);
+  idle.wait(TimeNs{1'000'000'000}, kNever, reader);
+  EXPECT_EQ(Readable(doorbell), 0);
+  run("ip link set fsp0 up");
+  Host host("fsh0");
+  host.send(Frame(100, 1));
+  EXPECT_EQ(Readable(doorbell), POLLIN);
+  EXPECT_EQ(Receive(**port, 1), Frames{Frame(100, 1)});
 }
 
 TEST_F(VethTest, OversizeIsCountedAndNeverCalledSent) {
