@@ -91,13 +91,13 @@ trap 'exit 129' HUP
 status=0
 if ((quick)); then
   build release
-  run_tests release -LE lab || status=1
+  run_tests release -LE 'lab|vm' || status=1
 else
   build dev
-  run_tests dev -LE lab || status=1
+  run_tests dev -LE 'lab|vm' || status=1
   if ((tsan)); then
     build tsan
-    run_tests tsan -LE lab || status=1
+    run_tests tsan -LE 'lab|vm' || status=1
   fi
   build release
   reserve_hugepages

@@ -172,7 +172,10 @@ def _stamp(packages):
 
 
 def _make(packages, folder):
-    with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
+    for old in CACHE.glob("*/"):
+        shutil.rmtree(old, ignore_errors=True)
+    # A package that is still being unpacked when a signal comes may write on for a moment.
+    with tempfile.TemporaryDirectory(dir=CACHE, ignore_cleanup_errors=True) as temporary:
         tree, root, made = (Path(temporary) / name for name in ("tree", "root", "made"))
         for path in (tree, root, made):
             path.mkdir()

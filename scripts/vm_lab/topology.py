@@ -11,6 +11,7 @@ one boot. More than two guests make a mesh with a link between every pair.
 import contextlib
 import itertools
 import json
+import os
 import shutil
 import string
 import tempfile
@@ -18,9 +19,18 @@ import time
 from pathlib import Path
 
 from lab.engine import Engine
-from lab.system import LabError, start
+from lab.system import LabError, process_start, start
 from vm_lab import image
 from vm_lab.guest import BOOT_S, Guest, accelerators
+
+PREFIX = "farspan-vm-"
+
+
+def clean():
+    """Removes the folders of labs that were killed; their processes died with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if process_start(folder.name.removeprefix(PREFIX).split("-")[0]) is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class ThisMachine:
@@ -44,7 +54,8 @@ class VmLab:
 
     def __enter__(self):
         kernel, initramfs = image.build(self.say)
-        self.directory = Path(tempfile.mkdtemp(prefix="farspan-vm-"))
+        clean()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         try:
             if self.programs:
                 initramfs = image.with_programs(initramfs, self.programs, self.directory / "initramfs")

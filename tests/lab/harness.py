@@ -34,6 +34,15 @@ def scenario(function):
     return function
 
 
+def check_certificate(running, certificate, valid=True):
+    if certificate is None:
+        raise LabError(f"the engine left no certificate:\n{running.log()}")
+    if early := sum(port["early"] for port in certificate["ports"]):
+        raise LabError(f"{early} packets left early")
+    if valid and not certificate["valid"]:
+        raise Unbelievable("; ".join(map(str, certificate["reasons"])))
+
+
 @contextlib.contextmanager
 def engine(lab, *arguments, valid=True):
     """A wire between hosts a and b, or whatever the arguments say; checked at its end."""
@@ -43,12 +52,7 @@ def engine(lab, *arguments, valid=True):
         yield running
         time.sleep(0.3)  # its books close when the hosts are quiet
         certificate = running.stop()
-    if certificate is None:
-        raise LabError(f"the engine left no certificate:\n{running.log()}")
-    if early := sum(port["early"] for port in certificate["ports"]):
-        raise LabError(f"{early} packets left early")
-    if valid and not certificate["valid"]:
-        raise Unbelievable("; ".join(map(str, certificate["reasons"])))
+    check_certificate(running, certificate, valid)
     if valid and running.exit_code != 0:
         raise LabError(f"the engine ended with {running.exit_code}:\n{running.log()}")
 
@@ -91,7 +95,7 @@ def read_trace(file):
         return [{k: int(v) for k, v in row.items()} for row in csv.DictReader(lines)]
 
 
-def _results(name, rows, attempts):
+def write_results(name, rows, attempts):
     folder = Path(os.environ.get("FARSPAN_LAB_RESULTS", BUILD / "lab-results"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(
@@ -99,7 +103,7 @@ def _results(name, rows, attempts):
          "pass": all(r.passed for r in rows), "rows": [r.to_json() for r in rows]}, indent=2) + "\n")
 
 
-def _missing(reason):
+def missing(reason):
     if os.environ.get("FARSPAN_REQUIRE_LAB") == "1":
         print(f"FAILED: FARSPAN_REQUIRE_LAB=1, but {reason}")
         return 1
@@ -110,14 +114,14 @@ def _missing(reason):
 def main(name):
     """Runs one scenario: 0 good, 1 failed, SKIPPED with the reason."""
     if (reason := lab_lacks()) is not None:
-        return _missing(reason)
+        return missing(reason)
     for attempt in range(1, ATTEMPTS + 1):
         rows = []
         try:
             with signals_end_it():
                 SCENARIOS[name](rows)
         except Unavailable as error:
-            return _missing(str(error))
+            return missing(str(error))
         except Unbelievable as error:
             print(f"{table.text(rows)}\nattempt {attempt} of {ATTEMPTS} cannot be believed: {error}",
                   flush=True)
@@ -126,7 +130,7 @@ def main(name):
             print(f"FAILED: {error}", file=sys.stderr)
             return 1
         print(table.text(rows))
-        _results(name, rows, attempt)
+        write_results(name, rows, attempt)
         return 0 if rows and all(r.passed for r in rows) else 1
     print("FAILED: no attempt had a valid certificate")
     return 1
