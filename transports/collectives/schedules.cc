@@ -1,0 +1,124 @@
+#include "transports/collectives/schedules.h"
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include "transports/collectives/schedules_internal.h"
+
+namespace farspan::collectives {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, Collective>, 5> kCollectives{{
+    {"all_reduce", Collective::kAllReduce},
+    {"all_gather", Collective::kAllGather},
+    {"reduce_scatter", Collective::kReduceScatter},
+    {"alltoall", Collective::kAllToAll},
+    {"sendrecv", Collective::kSendRecv},
+}};
+constexpr std::array<std::pair<std::string_view, Schedule>, 3> kSchedules{{
+    {"ring", Schedule::kRing},
+    {"direct", Schedule::kDirect},
+    {"hierarchical", Schedule::kHierarchical},
+}};
+
+template <typename Table>
+auto Parse(const Table& table, std::string_view name, const char* what)
+    -> Result<decltype(table[0].second)> {
+  std::string known;
+  for (const auto& [text, value] : table) {
+    if (text == name) return value;
+    known += (known.empty() ? "" : ", ") + std::string(text);
+  }
+  return Fail(ErrorCode::kInvalid,
+              "'" + std::string(name) + "' is no " + what + "; there are " + known);
+}
+
+template <typename Table, typename Value>
+std::string_view NameOf(const Table& table, Value value) {
+  for (const auto& [text, known] : table) {
+    if (known == value) return text;
+  }
+  return "?";
+}
+
+bool RingHas(Collective collective) {
+  return collective == Collective::kAllReduce || collective == Collective::kAllGather ||
+         collective == Collective::kReduceScatter;
+}
+
+Result<void> Check(const Task& task) {
+  const auto wrong = [](std::string message) { return Fail(ErrorCode::kInvalid, message); };
+  if (task.ranks < 2 || task.rank >= task.ranks) {
+    return wrong("a collective needs at least 2 ranks, and each rank below their number");
+  }
+  if (task.element_bytes == 0 || task.bytes % task.element_bytes != 0 ||
+      task.slot_bytes % task.element_bytes != 0 || task.slot_bytes == 0) {
+    return wrong("the size and the slot must be whole elements");
+  }
+  const bool whole =
+      task.collective == Collective::kAllReduce || task.collective == Collective::kSendRecv;
+  if (!whole && task.bytes % (task.ranks * task.element_bytes) != 0) {
+    return wrong(std::string(ToText(task.collective)) +
+                 ": the size must divide into whole elements for each of " +
+                 std::to_string(task.ranks) + " ranks");
+  }
+  if (task.schedule == Schedule::kRing && !RingHas(task.collective)) {
+    return wrong("there is no ring of " + std::string(ToText(task.collective)) + ": take direct");
+  }
+  if (task.schedule != Schedule::kHierarchical) return {};
+  if (task.collective != Collective::kAllReduce) {
+    return wrong("hierarchical is for all_reduce: take direct");
+  }
+  if (task.ranks_per_site == 0 || task.ranks % task.ranks_per_site != 0 ||
+      task.ranks == task.ranks_per_site) {
+    return wrong("hierarchical needs at least two sites of equally many ranks");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Collective> ParseCollective(std::string_view name) {
+  return Parse(kCollectives, name, "collective");
+}
+Result<Schedule> ParseSchedule(std::string_view name) {
+  return Parse(kSchedules, name, "schedule");
+}
+std::string_view ToText(Collective collective) { return NameOf(kCollectives, collective); }
+std::string_view ToText(Schedule schedule) { return NameOf(kSchedules, schedule); }
+
+uint64_t Task::input_bytes() const {
+  return collective == Collective::kAllGather ? bytes / ranks : bytes;
+}
+
+uint64_t Task::output_bytes() const {
+  return collective == Collective::kReduceScatter ? bytes / ranks : bytes;
+}
+
+Result<Plan> MakePlan(const Task& task) {
+  if (auto good = Check(task); !good) return tl::unexpected(good.error());
+  switch (task.schedule) {
+    case Schedule::kRing:
+      return PlanRing(task);
+    case Schedule::kDirect:
+      return PlanDirect(task);
+    case Schedule::kHierarchical:
+      break;
+  }
+  return PlanHierarchical(task);
+}
+
+double BusFactor(Collective collective, uint32_t ranks) {
+  const double n = ranks;
+  switch (collective) {
+    case Collective::kAllReduce:
+      return 2 * (n - 1) / n;
+    case Collective::kSendRecv:
+      return 1;
+    default:
+      return (n - 1) / n;
+  }
+}
+
+}  // namespace farspan::collectives
