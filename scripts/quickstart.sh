@@ -4,11 +4,18 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
+module=lab.quickstart help=0
 for arg in "$@"; do
-  if [[ $arg == -h || $arg == --help ]]; then exec /usr/bin/env python3 -B -m lab.quickstart --help; fi
+  case $arg in
+    -h | --help) help=1 ;;
+    --rdma) module=vm_lab.quickstart ;;
+  esac
 done
+if ((help)); then exec /usr/bin/env python3 -B -m $module --help; fi
 
-if [[ $EUID -eq 0 ]]; then
+if [[ $module == vm_lab.quickstart ]]; then
+  install_packages core engine rdma
+elif [[ $EUID -eq 0 ]]; then
   install_packages core engine lab
 else
   say "not root: the link will run in virtual time, without network namespaces"
@@ -16,4 +23,4 @@ else
 fi
 build release farspan-emulator farspan-probe
 cd "$root"
-exec /usr/bin/env python3 -B -m lab.quickstart "$@"
+exec /usr/bin/env python3 -B -m $module "$@"

@@ -244,6 +244,8 @@ def parse_arguments(arguments):
                         help="standard deviation, in order (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="of the longest measurement")
     parser.add_argument("--virtual", action="store_true", help="virtual time even as root")
+    parser.add_argument("--rdma", action="store_true",
+                        help="RDMA hosts in virtual machines instead; --rdma --help tells more")
     parser.add_argument("--keep", action="store_true", help="keep the lab until Enter is pressed")
     args = parser.parse_args(arguments)
     if args.seconds < 1:
