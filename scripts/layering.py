@@ -30,7 +30,7 @@ ALLOWED = {
     "transports/collectives": ["emulator/base", "transports/core"],
     "transports/drivers": ["emulator/base", "transports/core"],
     "transports/drivers/sim": ["emulator/base", "emulator/link", "emulator/sim", "transports/core"],
-    "transports/baselines": ["emulator/base", "transports/core"],
+    "transports/baselines": ["emulator/base", "transports/core", "transports/drivers/address.h"],
     "transports": ["emulator", "transports", "kernels"],
     "kernels": [],
     "tests": ["emulator", "transports", "kernels"],

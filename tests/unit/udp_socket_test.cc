@@ -16,7 +16,7 @@ namespace {
 using namespace farspan::literals;
 
 Socket OpenAt(const char* text, const SocketOptions& options = {}) {
-  auto socket = Socket::Open(*ParseAddress(text), options);
+  auto socket = Socket::Open(*ParseSocketAddress(text), options);
   EXPECT_TRUE(socket) << socket.error().text();
   return std::move(*socket);
 }
@@ -135,17 +135,17 @@ TEST(UdpSocket, AnAddressInUseIsAnError) {
 
 TEST(UdpSocket, Addresses) {
   for (const char* good : {"10.0.0.1:7000", "[fd00::1]:7000", "0.0.0.0:1", "[::]:65535"}) {
-    const auto address = ParseAddress(good);
+    const auto address = ParseSocketAddress(good);
     ASSERT_TRUE(address) << good;
     EXPECT_EQ(ToText(*address), good);
   }
-  EXPECT_EQ(ToText(*ParseAddress(":5")), "0.0.0.0:5");
+  EXPECT_EQ(ToText(*ParseSocketAddress(":5")), "0.0.0.0:5");
   for (const char* bad : {"", "10.0.0.1", "10.0.0.1:", "10.0.0.1:70000", "10.0.0:1", "host:1",
                           "[fd00::1:7000", "fd00::1]:7", "10.0.0.1:1 "}) {
-    EXPECT_FALSE(ParseAddress(bad)) << bad;
+    EXPECT_FALSE(ParseSocketAddress(bad)) << bad;
   }
-  EXPECT_TRUE(*ParseAddress("10.0.0.1:7") == *ParseAddress("10.0.0.1:7"));
-  EXPECT_FALSE(*ParseAddress("10.0.0.1:7") == *ParseAddress("10.0.0.1:8"));
+  EXPECT_TRUE(*ParseSocketAddress("10.0.0.1:7") == *ParseSocketAddress("10.0.0.1:7"));
+  EXPECT_FALSE(*ParseSocketAddress("10.0.0.1:7") == *ParseSocketAddress("10.0.0.1:8"));
 }
 
 }  // namespace

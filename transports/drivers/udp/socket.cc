@@ -1,6 +1,5 @@
 #include "transports/drivers/udp/socket.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -10,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -69,55 +67,6 @@ struct Socket::Buffers {
   std::array<std::array<std::byte, 65'536>, kReceiveBatch> bytes;
 };
 
-bool operator==(const Address& a, const Address& b) {
-  return a.length == b.length && std::memcmp(&a.storage, &b.storage, a.length) == 0;
-}
-
-Result<Address> ParseAddress(std::string_view text) {
-  const auto wrong = [&] {
-    return Fail(ErrorCode::kInvalid,
-                fmt::format("'{}' is not an address: expected \"10.0.0.1:7000\" or "
-                            "\"[fd00::1]:7000\"",
-                            text));
-  };
-  const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return wrong();
-  uint16_t port = 0;
-  const std::string_view digits = text.substr(colon + 1);
-  const auto [end, error] = std::from_chars(digits.begin(), digits.end(), port);
-  if (error != std::errc{} || end != digits.end()) return wrong();
-
-  std::string host(text.substr(0, colon));
-  Address address;
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
-    auto& v6 = reinterpret_cast<sockaddr_in6&>(address.storage);
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(port);
-    address.length = sizeof v6;
-    host = host.substr(1, host.size() - 2);
-    if (inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) != 1) return wrong();
-    return address;
-  }
-  auto& v4 = reinterpret_cast<sockaddr_in&>(address.storage);
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(port);
-  address.length = sizeof v4;
-  if (!host.empty() && inet_pton(AF_INET, host.c_str(), &v4.sin_addr) != 1) return wrong();
-  return address;
-}
-
-std::string ToText(const Address& address) {
-  char text[INET6_ADDRSTRLEN] = "?";
-  if (address.storage.ss_family == AF_INET6) {
-    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address.storage);
-    inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-    return fmt::format("[{}]:{}", text, ntohs(v6.sin6_port));
-  }
-  const auto& v4 = reinterpret_cast<const sockaddr_in&>(address.storage);
-  inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-  return fmt::format("{}:{}", text, ntohs(v4.sin_port));
-}
-
 Result<Socket> Socket::Open(const Address& local, const SocketOptions& options) {
   Socket socket;
   if (auto done = socket.set_up(local, options); !done) return tl::unexpected(done.error());
@@ -127,11 +76,10 @@ Result<Socket> Socket::Open(const Address& local, const SocketOptions& options) 
 Result<void> Socket::set_up(const Address& local, const SocketOptions& options) {
   fd_ = ::socket(local.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) return SystemError("a UDP socket cannot be made");
-  if (bind(fd_, reinterpret_cast<const sockaddr*>(&local.storage), local.length) != 0) {
+  if (bind(fd_, local.get(), local.length) != 0) {
     return SystemError(fmt::format("UDP address {} cannot be used", ToText(local)));
   }
-  local_.length = sizeof local_.storage;
-  getsockname(fd_, reinterpret_cast<sockaddr*>(&local_.storage), &local_.length);
+  local_ = LocalAddress(fd_);
 
   // The privileged forms pass the sysctl limits; without privilege the limits apply.
   const int send = static_cast<int>(options.send_buffer_bytes);

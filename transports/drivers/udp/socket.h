@@ -10,31 +10,20 @@
 // and etf disciplines honour; trains are paced by the caller's timer.
 #pragma once
 
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
-#include <string_view>
 
 #include "emulator/base/result.h"
 #include "emulator/base/time.h"
+#include "transports/drivers/address.h"
 
 namespace farspan::udp {
 
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-
-  friend bool operator==(const Address& a, const Address& b);
-};
-
-// "10.0.0.1:7000", "[fd00::1]:7000", ":7000" (any address). Names are not looked up.
-Result<Address> ParseAddress(std::string_view text);
-std::string ToText(const Address& address);
+using Address = SocketAddress;
 
 // ECN codepoints of RFC 3168, the low two bits of TOS / traffic class.
 enum class Ecn : uint8_t { kNotEct = 0, kEct1 = 1, kEct0 = 2, kCe = 3 };

@@ -1,0 +1,85 @@
+// Every transport against the conformance suite, and against itself where only it has a rule.
+#include <gtest/gtest.h>
+
+#include "transports/baselines/tcp_transport.h"
+#include "transports/testbed/conform.h"
+
+namespace farspan {
+namespace {
+
+using namespace farspan::literals;
+using baselines::TcpConfig;
+using baselines::TcpTransport;
+
+std::unique_ptr<TcpTransport> OpenTcp(TcpConfig config = {}) {
+  if (config.local.length == 0) config.local = *ParseSocketAddress("127.0.0.1:0");
+  auto made = TcpTransport::Open(config);
+  EXPECT_TRUE(made) << (made ? "" : made.error().text());
+  return std::move(*made);
+}
+
+void ExpectConforming(transport::Transport& a, transport::Transport& b) {
+  const auto pump = [&] {
+    a.progress(a.now());
+    b.progress(b.now() + 200_us);
+  };
+  for (const auto& result : testbed::RunConformance({&a, &b, pump, 10_s})) {
+    EXPECT_TRUE(result.passed) << result.name << ": " << result.detail;
+  }
+}
+
+TEST(TcpTransport, ConformsWithOneSocketAndWithMany) {
+  for (const uint32_t sockets : {1u, 4u}) {
+    TcpConfig config;
+    config.sockets = sockets;
+    const auto a = OpenTcp(config), b = OpenTcp(config);
+    ExpectConforming(*a, *b);
+  }
+}
+
+TEST(TcpTransport, ConformsOverIpv6AndWithSmallBuffers) {
+  TcpConfig config;
+  config.local = *ParseSocketAddress("[::1]:0");
+  config.send_buffer_bytes = config.receive_buffer_bytes = 16'384;
+  const auto a = OpenTcp(config), b = OpenTcp(config);
+  ExpectConforming(*a, *b);
+}
+
+TEST(TcpTransport, ASendIsDoneWhenTheKernelHasIt) {
+  const auto a = OpenTcp(), b = OpenTcp();
+  transport::Handle handle;
+  const auto listener = b->listen(handle);
+  const auto send = a->connect(handle);
+  std::optional<transport::CommId> receive;
+  while (!receive || a->state(*send) != transport::CommState::kReady) {
+    a->progress(a->now() + 1_ms);
+    b->progress(b->now() + 1_ms);
+    if (!receive) receive = b->accept(*listener);
+  }
+  // Small: at once, though no receive is posted. Longer than all buffers: not before one is.
+  std::vector<uint8_t> data(200'000'000);
+  const auto small = a->post_send(*send, {data.data(), 1000, 0}, 0);
+  EXPECT_EQ(a->test(*small).progress, transport::Progress::kDone);
+  const auto large = a->post_send(*send, {data.data(), data.size(), 0}, 0);
+  for (int i = 0; i < 20; ++i) a->progress(a->now() + 1_ms);
+  EXPECT_EQ(a->test(*large).progress, transport::Progress::kPending);
+}
+
+TEST(TcpTransport, BadConfigurationsAreErrors) {
+  TcpConfig config;
+  config.local = *ParseSocketAddress("127.0.0.1:0");
+  config.congestion = "nosuch";
+  const auto unknown = TcpTransport::Open(config);
+  ASSERT_FALSE(unknown);
+  EXPECT_NE(unknown.error().text().find("nosuch"), std::string::npos);
+  config.congestion = "cubic";
+  config.sockets = 0;
+  EXPECT_FALSE(TcpTransport::Open(config));
+  config.sockets = 1;
+  EXPECT_TRUE(TcpTransport::Open(config));
+  config.local = *ParseSocketAddress("192.0.2.1:0");  // not ours
+  EXPECT_FALSE(TcpTransport::Open(config));
+}
+
+}  // namespace
+}  // namespace farspan

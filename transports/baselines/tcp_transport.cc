@@ -1,0 +1,498 @@
+#include "transports/baselines/tcp_transport.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include "emulator/base/check.h"
+
+namespace farspan::baselines {
+namespace {
+
+using transport::CommId;
+using transport::CommState;
+using transport::Completion;
+using transport::ListenId;
+using transport::Progress;
+using transport::RequestId;
+
+constexpr uint32_t kMaxRequests = 32;  // NCCL_NET_MAX_REQUESTS
+constexpr uint64_t kPieceMin = 64 * 1024;
+constexpr uint32_t kMagic = 0x46535450;  // first word of a hello: another program must not get in
+
+struct Hello {
+  uint32_t magic = kMagic;
+  uint32_t sockets = 0;
+  uint64_t comm = 0;  // random, the same on all sockets of a comm
+  uint32_t index = 0;
+  uint32_t reserved = 0;
+};
+
+struct Header {
+  uint64_t bytes = 0;
+  uint64_t tag = 0;
+};
+
+tl::unexpected<Error> SystemError(const std::string& what) {
+  return Fail(ErrorCode::kMachine, fmt::format("{}: {}", what, std::strerror(errno)));
+}
+
+bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+
+struct Piece {
+  std::byte* at = nullptr;
+  uint64_t left = 0;
+  uint32_t request = 0;
+};
+
+}  // namespace
+
+struct TcpTransport::Request {
+  transport::Buffer buffer;
+  uint32_t tag = 0;
+  uint32_t generation = 0;
+  uint32_t comm = 0;
+  Header header;
+  uint64_t left = 0;     // bytes not yet moved; of a receive, known with the header
+  bool started = false;  // the header has gone or come
+  bool in_use = false;
+};
+
+// One TCP connection and what is to be moved over it, in order.
+struct TcpTransport::Stream {
+  int fd = -1;
+  std::deque<Piece> pieces;
+
+  Stream() = default;
+  explicit Stream(int descriptor) : fd(descriptor) {}
+  Stream(Stream&& other) noexcept
+      : fd(std::exchange(other.fd, -1)), pieces(std::move(other.pieces)) {}
+  Stream& operator=(Stream&& other) noexcept {
+    std::swap(fd, other.fd);
+    std::swap(pieces, other.pieces);
+    return *this;
+  }
+  ~Stream() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+struct TcpTransport::Comm {
+  bool sends = false;
+  CommState state = CommState::kConnecting;
+  std::string failure;
+  std::vector<Stream> streams;
+  uint32_t connected = 0;  // streams whose hello has gone
+  Hello hello;
+  std::deque<uint32_t> unmatched;  // receives whose header has not come, in order of posting
+  uint32_t pending = 0;
+  size_t next_stream = 0;
+  Header incoming;
+  size_t incoming_bytes = 0;
+  std::string peer;
+
+  void fail(const std::string& why) {
+    failure = fmt::format("TCP {}: {}", peer, why);
+    state = CommState::kFailed;
+  }
+};
+
+struct TcpTransport::Listener {
+  Stream socket;
+  struct Newcomer {
+    Stream stream;
+    Hello hello;
+    size_t read = 0;
+  };
+  std::vector<Newcomer> newcomers;  // whose hello is not complete, or whose comm is not
+  std::deque<uint32_t> accepted;
+};
+
+TcpTransport::TcpTransport(const TcpConfig& config) : config_(config) {}
+TcpTransport::~TcpTransport() = default;
+
+Result<std::unique_ptr<TcpTransport>> TcpTransport::Open(const TcpConfig& config) {
+  if (config.sockets == 0 || config.sockets > 64) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("{} sockets per comm: expected 1 to 64", config.sockets));
+  }
+  std::unique_ptr<TcpTransport> made(new TcpTransport(config));
+  // The address and the congestion control are tried now, not at the first message.
+  auto fd = made->open_socket();
+  if (!fd) return tl::unexpected(fd.error());
+  const Stream probe(*fd);
+  return made;
+}
+
+Result<int> TcpTransport::open_socket() const {
+  Stream stream(
+      ::socket(config_.local.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (stream.fd < 0) return SystemError("a TCP socket cannot be made");
+  const auto set = [&](int level, int name, const void* value, socklen_t bytes) {
+    return setsockopt(stream.fd, level, name, value, bytes) == 0;
+  };
+  const int on = 1;
+  const auto timeout_ms = static_cast<int>(config_.timeout.ns / 1'000'000);
+  set(IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+  // A receiver owes nothing, so that only probes tell it that its peer is gone.
+  const int idle_s = std::max(1, timeout_ms / 2000), every_s = 1;
+  set(SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+  const std::string& congestion = config_.congestion;
+  if (!congestion.empty() && !set(IPPROTO_TCP, TCP_CONGESTION, congestion.data(),
+                                  static_cast<socklen_t>(congestion.size()))) {
+    return SystemError(
+        fmt::format("the kernel has no TCP congestion control '{}' (see "
+                    "net.ipv4.tcp_available_congestion_control)",
+                    congestion));
+  }
+  const auto buffer = [&](int forced, int plain, uint64_t bytes) {
+    const int value = static_cast<int>(std::min<uint64_t>(bytes, INT32_MAX / 2));
+    if (bytes > 0 && !set(SOL_SOCKET, forced, &value, sizeof value)) {
+      set(SOL_SOCKET, plain, &value, sizeof value);
+    }
+  };
+  buffer(SO_SNDBUFFORCE, SO_SNDBUF, config_.send_buffer_bytes);
+  buffer(SO_RCVBUFFORCE, SO_RCVBUF, config_.receive_buffer_bytes);
+  if (bind(stream.fd, config_.local.get(), config_.local.length) != 0) {
+    return SystemError(fmt::format("TCP address {} cannot be used", ToText(config_.local)));
+  }
+  return std::exchange(stream.fd, -1);
+}
+
+transport::Properties TcpTransport::properties() const {
+  return {"tcp", uint64_t{1} << 40, kMaxRequests, 0, {}};
+}
+
+TimeNs TcpTransport::now() const {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return {t.tv_sec * 1'000'000'000 + t.tv_nsec};
+}
+
+TcpTransport::Comm* TcpTransport::find(CommId comm) const {
+  const auto found = comms_.find(comm.value);
+  FARSPAN_CHECK(found != comms_.end());
+  return found->second.get();
+}
+
+Result<ListenId> TcpTransport::listen(transport::Handle& handle) {
+  auto fd = open_socket();
+  if (!fd) return tl::unexpected(fd.error());
+  auto listener = std::make_unique<Listener>();
+  listener->socket = Stream(*fd);
+  if (::listen(*fd, 128) != 0) return SystemError("listening failed");
+  const SocketAddress address = LocalAddress(*fd);
+  handle = {};
+  static_assert(sizeof(sockaddr_in6) + sizeof address.length <= transport::kHandleBytes);
+  std::memcpy(handle.data(), &address.length, sizeof address.length);
+  std::memcpy(handle.data() + sizeof address.length, &address.storage, address.length);
+  listeners_[next_id_] = std::move(listener);
+  return ListenId{next_id_++};
+}
+
+void TcpTransport::stop_listening(ListenId listener) { listeners_.erase(listener.value); }
+
+std::optional<CommId> TcpTransport::accept(ListenId listener) {
+  auto& accepted = listeners_.at(listener.value)->accepted;
+  if (accepted.empty()) return std::nullopt;
+  const uint32_t comm = accepted.front();
+  accepted.pop_front();
+  return CommId{comm};
+}
+
+Result<CommId> TcpTransport::connect(const transport::Handle& handle) {
+  SocketAddress address;
+  std::memcpy(&address.length, handle.data(), sizeof address.length);
+  if (address.length < sizeof(sockaddr_in) || address.length > sizeof(sockaddr_in6)) {
+    return Fail(ErrorCode::kInvalid, "this is not the handle of a TCP listener");
+  }
+  std::memcpy(&address.storage, handle.data() + sizeof address.length, address.length);
+  auto comm = std::make_unique<Comm>();
+  comm->sends = true;
+  comm->peer = ToText(address);
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  comm->hello.sockets = config_.sockets;
+  comm->hello.comm =
+      static_cast<uint64_t>(t.tv_nsec) << 32 ^ static_cast<uint64_t>(getpid()) << 20 ^ next_id_;
+  for (uint32_t i = 0; i < config_.sockets; ++i) {
+    auto fd = open_socket();
+    if (!fd) return tl::unexpected(fd.error());
+    comm->streams.emplace_back(*fd);
+    if (::connect(*fd, address.get(), address.length) != 0 && errno != EINPROGRESS) {
+      return SystemError(fmt::format("connecting to {} failed", comm->peer));
+    }
+  }
+  comms_[next_id_] = std::move(comm);
+  return CommId{next_id_++};
+}
+
+CommState TcpTransport::state(CommId comm) const { return find(comm)->state; }
+std::string_view TcpTransport::failure(CommId comm) const { return find(comm)->failure; }
+
+void TcpTransport::close(CommId comm) {
+  for (uint32_t i = 0; i < requests_.size(); ++i) {
+    if (requests_[i].in_use && requests_[i].comm == comm.value) test({i, requests_[i].generation});
+  }
+  comms_.erase(comm.value);
+}
+
+std::optional<RequestId> TcpTransport::post(CommId comm, const transport::Buffer& buffer,
+                                            uint32_t tag) {
+  Comm& state = *find(comm);
+  if (state.state != CommState::kReady || state.pending == kMaxRequests) return std::nullopt;
+  if (free_requests_.empty()) {
+    free_requests_.push_back(static_cast<uint32_t>(requests_.size()));
+    requests_.emplace_back();
+  }
+  const uint32_t index = free_requests_.back();
+  free_requests_.pop_back();
+  Request& request = requests_[index];
+  const uint32_t generation = request.generation + 1;
+  request = {};
+  request.buffer = buffer;
+  request.tag = tag;
+  request.generation = generation;
+  request.comm = comm.value;
+  request.in_use = true;
+  ++state.pending;
+  if (state.sends) {
+    request.header = {buffer.bytes, tag};
+    request.left = buffer.bytes + sizeof(Header);
+    request.started = true;
+    state.streams[0].pieces.push_back(
+        {reinterpret_cast<std::byte*>(&request.header), sizeof(Header), index});
+    deal(state, index);
+  } else {
+    state.unmatched.push_back(index);
+  }
+  advance(state);
+  return RequestId{index, generation};
+}
+
+std::optional<RequestId> TcpTransport::post_send(CommId comm, const transport::Buffer& buffer,
+                                                 uint32_t tag) {
+  FARSPAN_CHECK(find(comm)->sends);
+  return post(comm, buffer, tag);
+}
+
+std::optional<RequestId> TcpTransport::post_recv(CommId comm, const transport::Buffer& buffer,
+                                                 uint32_t tag) {
+  FARSPAN_CHECK(!find(comm)->sends);
+  return post(comm, buffer, tag);
+}
+
+// Cuts a message into pieces and gives them to the connections in turn.
+void TcpTransport::deal(Comm& comm, uint32_t index) {
+  Request& request = requests_[index];
+  const uint64_t bytes = request.header.bytes;
+  const uint64_t share = (bytes + comm.streams.size() - 1) / comm.streams.size();
+  const uint64_t piece = std::max(kPieceMin, share);
+  for (uint64_t at = 0; at < bytes; at += piece) {
+    comm.streams[comm.next_stream].pieces.push_back(
+        {static_cast<std::byte*>(request.buffer.data) + at, std::min(piece, bytes - at), index});
+    comm.next_stream = (comm.next_stream + 1) % comm.streams.size();
+  }
+}
+
+Completion TcpTransport::test(RequestId id) {
+  Request& request = requests_[id.index];
+  FARSPAN_CHECK(request.in_use && request.generation == id.generation);
+  Comm& comm = *comms_.at(request.comm);
+  const bool failed = comm.state == CommState::kFailed;
+  if (!failed && !(request.started && request.left == 0)) return {};
+  const uint64_t bytes = request.header.bytes;
+  request.in_use = false;
+  --comm.pending;
+  free_requests_.push_back(id.index);
+  return {failed ? Progress::kFailed : Progress::kDone, bytes};
+}
+
+void TcpTransport::progress(TimeNs until) {
+  while (true) {
+    const bool moved = move_all();
+    if (moved && listener_ != nullptr) listener_->on_progress();
+    if (moved || now() >= until) return;
+    wait(until);
+  }
+}
+
+bool TcpTransport::move_all() {
+  bool moved = false;
+  for (auto& [id, listener] : listeners_) moved |= take_newcomers(*listener);
+  for (auto& [id, comm] : comms_) moved |= advance(*comm);
+  return moved;
+}
+
+// Accepts connections, reads their hellos, and makes a comm of those that belong together.
+bool TcpTransport::take_newcomers(Listener& listener) {
+  bool moved = false;
+  while (true) {
+    const int fd = accept4(listener.socket.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) break;
+    listener.newcomers.push_back({Stream(fd), {}, 0});
+  }
+  auto& all = listener.newcomers;
+  for (size_t i = 0; i < all.size();) {
+    auto& one = all[i];
+    const ssize_t n = one.read == sizeof(Hello)
+                          ? 0
+                          : read(one.stream.fd, reinterpret_cast<char*>(&one.hello) + one.read,
+                                 sizeof(Hello) - one.read);
+    if (n > 0) one.read += static_cast<size_t>(n);
+    const bool complete = one.read == sizeof(Hello);
+    const bool gone = !complete && (n == 0 || (n < 0 && !WouldBlock()));
+    const bool foreign = complete && (one.hello.magic != kMagic || one.hello.sockets > 64 ||
+                                      one.hello.index >= one.hello.sockets);
+    if (gone || foreign) {
+      all.erase(all.begin() + static_cast<ptrdiff_t>(i));
+      continue;
+    }
+    ++i;
+    if (!complete) continue;
+    const auto belongs = [&](const Listener::Newcomer& other) {
+      return other.read == sizeof(Hello) && other.hello.comm == one.hello.comm;
+    };
+    const uint32_t sockets = one.hello.sockets;
+    if (std::count_if(all.begin(), all.end(), belongs) < static_cast<ptrdiff_t>(sockets)) continue;
+    auto comm = std::make_unique<Comm>();
+    comm->state = CommState::kReady;
+    comm->streams.resize(sockets);
+    const uint64_t wanted = one.hello.comm;
+    for (auto at = all.begin(); at != all.end();) {
+      if (at->read != sizeof(Hello) || at->hello.comm != wanted) {
+        ++at;
+        continue;
+      }
+      comm->streams[at->hello.index] = std::move(at->stream);
+      at = all.erase(at);
+    }
+    comm->peer = ToText(PeerAddress(comm->streams[0].fd));
+    comms_[next_id_] = std::move(comm);
+    listener.accepted.push_back(next_id_++);
+    moved = true;
+    i = 0;
+  }
+  return moved;
+}
+
+// Moves what the sockets will take or give. True if anything came to an end.
+bool TcpTransport::advance(Comm& comm) {
+  if (comm.state == CommState::kFailed) return false;
+  const auto fail = [&](const std::string& why) {
+    comm.fail(why);
+    return true;
+  };
+  bool done = false;
+  for (; comm.connected < comm.streams.size() && comm.state == CommState::kConnecting;
+       ++comm.connected) {
+    comm.hello.index = comm.connected;
+    const ssize_t n =
+        ::send(comm.streams[comm.connected].fd, &comm.hello, sizeof(Hello), MSG_NOSIGNAL);
+    if (n < 0 && WouldBlock()) return done;
+    if (n != sizeof(Hello)) return fail(std::strerror(errno));
+  }
+  if (comm.state == CommState::kConnecting) {
+    comm.state = CommState::kReady;
+    done = true;
+  }
+  for (Stream& stream : comm.streams) {
+    if (!comm.sends && &stream == &comm.streams[0] && stream.pieces.empty() &&
+        !read_headers(comm)) {
+      return true;
+    }
+    while (!stream.pieces.empty()) {
+      Piece& piece = stream.pieces.front();
+      const ssize_t n = comm.sends ? ::send(stream.fd, piece.at, piece.left, MSG_NOSIGNAL)
+                                   : ::recv(stream.fd, piece.at, piece.left, 0);
+      if (n < 0 && WouldBlock()) break;
+      if (n < 0) return fail(std::strerror(errno));
+      if (n == 0) return fail("closed by the other side");
+      const auto moved = static_cast<uint64_t>(n);
+      piece.at += moved;
+      piece.left -= moved;
+      Request& request = requests_[piece.request];
+      request.left -= moved;
+      if (request.left == 0) done = true;
+      if (piece.left > 0) continue;
+      stream.pieces.pop_front();
+      if (!comm.sends && &stream == &comm.streams[0] && stream.pieces.empty() &&
+          !read_headers(comm)) {
+        return true;
+      }
+    }
+  }
+  return done;
+}
+
+// Reads the next message's header where its receive is posted. False: the comm has failed.
+bool TcpTransport::read_headers(Comm& comm) {
+  const auto fail = [&](const std::string& why) {
+    comm.fail(why);
+    return false;
+  };
+  while (!comm.unmatched.empty() && comm.streams[0].pieces.empty()) {
+    const ssize_t n =
+        recv(comm.streams[0].fd, reinterpret_cast<char*>(&comm.incoming) + comm.incoming_bytes,
+             sizeof(Header) - comm.incoming_bytes, 0);
+    if (n < 0 && WouldBlock()) return true;
+    if (n <= 0) return fail(n == 0 ? "closed by the other side" : std::strerror(errno));
+    comm.incoming_bytes += static_cast<size_t>(n);
+    if (comm.incoming_bytes < sizeof(Header)) continue;
+    comm.incoming_bytes = 0;
+    const uint32_t index = comm.unmatched.front();
+    Request& request = requests_[index];
+    if (comm.incoming.bytes > request.buffer.bytes || comm.incoming.tag != request.tag) {
+      return fail(fmt::format("a message of {} bytes with tag {} met a receive of {} with tag {}",
+                              comm.incoming.bytes, comm.incoming.tag, request.buffer.bytes,
+                              request.tag));
+    }
+    comm.unmatched.pop_front();
+    request.header = comm.incoming;
+    request.left = comm.incoming.bytes;
+    request.started = true;
+    deal(comm, index);
+  }
+  return true;
+}
+
+void TcpTransport::wait(TimeNs until) const {
+  std::vector<pollfd> watched;
+  for (const auto& [id, listener] : listeners_) {
+    watched.push_back({listener->socket.fd, POLLIN, 0});
+    for (const auto& one : listener->newcomers) {
+      if (one.read < sizeof(Hello)) watched.push_back({one.stream.fd, POLLIN, 0});
+    }
+  }
+  for (const auto& [id, comm] : comms_) {
+    if (comm->state == CommState::kFailed) continue;
+    for (size_t i = 0; i < comm->streams.size(); ++i) {
+      const Stream& stream = comm->streams[i];
+      const bool connecting = comm->state == CommState::kConnecting;
+      const bool wanted = !stream.pieces.empty() || (i == 0 && !comm->unmatched.empty());
+      const bool out = connecting || (comm->sends && !stream.pieces.empty());
+      const bool in = !comm->sends && wanted;
+      if (out || in) {
+        watched.push_back(
+            {stream.fd, static_cast<short>((out ? POLLOUT : 0) | (in ? POLLIN : 0)), 0});
+      }
+    }
+  }
+  const int64_t ns = std::clamp<int64_t>((until - now()).ns, 0, 1'000'000'000);
+  const timespec at_most{ns / 1'000'000'000, ns % 1'000'000'000};
+  ppoll(watched.data(), watched.size(), &at_most, nullptr);
+}
+
+}  // namespace farspan::baselines

@@ -1,0 +1,86 @@
+// TcpTransport: kernel TCP as NCCL's Socket transport uses it; the baseline of the testbed.
+//
+// Source: NCCL src/transport/net_socket.cc (v2.30). A comm is `sockets` TCP connections; a message
+// is its length on the first of them, then pieces of max(64 KiB, length / sockets) dealt to the
+// connections in turn. As there, a send is done when the kernel has taken its bytes, so TCP's own
+// buffers are the window; the receiver reads a message only once its receive is posted.
+// Differences: one thread drives all sockets by poll (NCCL's default of no helper threads does the
+// same from its proxy; its thread count is therefore not an option here), lengths are 8 bytes with
+// the tag, and small messages are not put inline with the length.
+//
+// Time is CLOCK_MONOTONIC. Threading: one thread calls everything. A peer that is gone shows as a
+// failed comm within `timeout` where something is owed (TCP_USER_TIMEOUT).
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "transports/core/transport.h"
+#include "transports/drivers/address.h"
+
+namespace farspan::baselines {
+
+struct TcpConfig {
+  SocketAddress local;                // to listen on and to connect from; port 0 as a rule
+  uint32_t sockets = 1;               // per comm (NCCL_NSOCKS_PERTHREAD x NCCL_SOCKET_NTHREADS)
+  std::string congestion;             // TCP_CONGESTION; empty: the system's
+  uint64_t send_buffer_bytes = 0;     // SO_SNDBUF; 0: the system grows it (tcp_wmem)
+  uint64_t receive_buffer_bytes = 0;  // SO_RCVBUF; 0: the system grows it (tcp_rmem)
+  TimeNs timeout{10'000'000'000};
+};
+
+class TcpTransport final : public transport::Transport {
+ public:
+  static Result<std::unique_ptr<TcpTransport>> Open(const TcpConfig& config);
+  ~TcpTransport() override;
+
+  transport::Properties properties() const override;
+  TimeNs now() const override;
+  Result<transport::ListenId> listen(transport::Handle& handle) override;
+  void stop_listening(transport::ListenId listener) override;
+  std::optional<transport::CommId> accept(transport::ListenId listener) override;
+  Result<transport::CommId> connect(const transport::Handle& handle) override;
+  transport::CommState state(transport::CommId comm) const override;
+  std::string_view failure(transport::CommId comm) const override;
+  void close(transport::CommId comm) override;
+  std::optional<transport::RequestId> post_send(transport::CommId comm,
+                                                const transport::Buffer& buffer,
+                                                uint32_t tag) override;
+  std::optional<transport::RequestId> post_recv(transport::CommId comm,
+                                                const transport::Buffer& buffer,
+                                                uint32_t tag) override;
+  transport::Completion test(transport::RequestId request) override;
+  void progress(TimeNs until) override;
+  void set_listener(transport::ProgressListener* listener) override { listener_ = listener; }
+
+ private:
+  struct Stream;
+  struct Request;
+  struct Comm;
+  struct Listener;
+
+  explicit TcpTransport(const TcpConfig& config);
+  Result<int> open_socket() const;
+  std::optional<transport::RequestId> post(transport::CommId comm, const transport::Buffer& buffer,
+                                           uint32_t tag);
+  Comm* find(transport::CommId comm) const;
+  bool move_all();
+  bool take_newcomers(Listener& listener);
+  bool advance(Comm& comm);
+  bool read_headers(Comm& comm);
+  void deal(Comm& comm, uint32_t request);
+  void wait(TimeNs until) const;
+
+  TcpConfig config_;
+  std::map<uint32_t, std::unique_ptr<Comm>> comms_;
+  std::map<uint32_t, std::unique_ptr<Listener>> listeners_;
+  std::deque<Request> requests_;
+  std::vector<uint32_t> free_requests_;
+  uint32_t next_id_ = 1;
+  transport::ProgressListener* listener_ = nullptr;
+};
+
+}  // namespace farspan::baselines

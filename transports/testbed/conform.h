@@ -1,0 +1,33 @@
+// Conformance: what every transport must do, tried on two of its ends.
+//
+// The cases mirror those that aws-ofi-nccl runs against NCCL plugins (connection, message transfer,
+// in-flight close, reuse of a listener) and add what collectives stand on: posting order, zero
+// bytes, receives longer than messages, tags, many messages in flight in both directions. Both ends
+// live in one process; `pump` moves both until something may have changed (virtual time: runs the
+// scheduler). Each case is bounded by `timeout` on the transport's own clock.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "transports/core/transport.h"
+
+namespace farspan::testbed {
+
+struct ConformanceEnds {
+  transport::Transport* a = nullptr;
+  transport::Transport* b = nullptr;
+  std::function<void()> pump;
+  TimeNs timeout{10'000'000'000};
+};
+
+struct ConformanceCase {
+  std::string name;
+  bool passed = false;
+  std::string detail;  // of a failure
+};
+
+std::vector<ConformanceCase> RunConformance(const ConformanceEnds& ends);
+
+}  // namespace farspan::testbed
