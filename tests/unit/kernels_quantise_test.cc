@@ -1,0 +1,323 @@
+// Quantisation on the CPU against its definition: every code, every rounding, the error bounds,
+// what NaN, infinities, denormals and zeros do, and the same bits from all instruction sets.
+#include <Random123/philox.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "kernels/math/element.h"
+#include "kernels/math/philox.h"
+#include "kernels/math/quantise.h"
+#include "tests/support/kernels_support.h"
+
+namespace farspan::kernels::testing {
+namespace {
+
+struct Quantised {
+  std::vector<uint8_t> codes;
+  std::vector<float> scales;
+  bool operator==(const Quantised&) const = default;
+};
+
+constexpr fsk_code kCodes[] = {FSK_FP8_E4M3, FSK_INT8};
+
+Quantised Quantise(const std::vector<float>& values, const fsk_quantiser& how,
+                   uint64_t first_element = 0) {
+  Quantised out{std::vector<uint8_t>(values.size()),
+                std::vector<float>((values.size() + kGroup - 1) / kGroup)};
+  const fsk_quantise_item item{values.data(), out.codes.data(), out.scales.data(), values.size(),
+                               first_element};
+  EXPECT_EQ(fsk_quantise(&kCpu, FSK_FP32, &how, &item, 1), FSK_OK);
+  return out;
+}
+
+std::vector<float> Dequantise(const Quantised& in, fsk_code code) {
+  std::vector<float> values(in.codes.size());
+  const fsk_dequantise_item item{in.codes.data(), in.scales.data(), values.data(), values.size()};
+  EXPECT_EQ(fsk_dequantise(&kCpu, FSK_FP32, code, &item, 1), FSK_OK);
+  return values;
+}
+
+std::vector<float> Normal(size_t count, float sigma, uint32_t seed) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> distribution(0, sigma);
+  std::vector<float> values(count);
+  for (float& v : values) v = distribution(engine);
+  return values;
+}
+
+// The nearest code of all 256 to `y`, ties to the even one, by search.
+uint8_t NearestE4m3(double y) {
+  uint32_t best = 0;
+  for (uint32_t code = 0; code < 0x7f; ++code) {
+    const double distance = std::abs(E4m3Value(code) - std::abs(y));
+    const double least = std::abs(E4m3Value(best) - std::abs(y));
+    if (distance < least || (distance == least && code % 2 == 0)) best = code;
+  }
+  return static_cast<uint8_t>(best | (std::signbit(y) ? 0x80 : 0));
+}
+
+TEST(Fp8, EveryCodeDecodesAndComesBack) {
+  for (uint32_t code = 0; code < 256; ++code) {
+    const float value = Fp8E4m3::decode(code);
+    if ((code & 0x7f) == 0x7f) {
+      EXPECT_EQ(std::bit_cast<uint32_t>(value), kNanBits);
+      continue;
+    }
+    EXPECT_EQ(value, E4m3Value(code));
+    EXPECT_EQ(std::signbit(value), code >= 0x80);
+    EXPECT_EQ(static_cast<uint8_t>(Fp8E4m3::nearest<uint32_t>(value)), code);
+    for (const uint32_t random : {0u, 0x7fffu, 0xffffu}) {
+      EXPECT_EQ(static_cast<uint8_t>(Fp8E4m3::stochastic<uint32_t>(value, random)), code);
+    }
+  }
+}
+
+TEST(Fp8, RoundsToNearestEvenAtEveryMidpointAndBesideIt) {
+  for (uint32_t code = 0; code < 0x7e; ++code) {
+    const auto middle = static_cast<float>((E4m3Value(code) + E4m3Value(code + 1)) / 2);
+    for (const float y : {middle, std::nextafter(middle, 0.0f), std::nextafter(middle, 1e9f)}) {
+      EXPECT_EQ(static_cast<uint8_t>(Fp8E4m3::nearest<uint32_t>(y)), NearestE4m3(y)) << y;
+      EXPECT_EQ(static_cast<uint8_t>(Fp8E4m3::nearest<uint32_t>(-y)), NearestE4m3(-y)) << -y;
+    }
+  }
+  std::mt19937 engine(1);
+  for (int i = 0; i < 20'000; ++i) {
+    const float y = std::ldexp(1 + static_cast<float>(engine() % 1000) / 1000,
+                               static_cast<int>(engine() % 24) - 16);
+    if (y <= 448) {
+      EXPECT_EQ(static_cast<uint8_t>(Fp8E4m3::nearest<uint32_t>(y)), NearestE4m3(y));
+    }
+  }
+}
+
+TEST(Stochastic, SaturatesAndIsUnbiased) {
+  const float above = std::nextafter(448.0f, 500.0f);
+  EXPECT_EQ(static_cast<uint8_t>(Fp8E4m3::stochastic<uint32_t>(above, 0xffff)), 0x7e);
+  EXPECT_EQ(static_cast<uint8_t>(Fp8E4m3::stochastic<uint32_t>(-1e30f, 0xffff)), 0xfe);
+  EXPECT_EQ(Int8::stochastic<uint32_t>(127.0001f, 0xffff), 127u);
+  EXPECT_EQ(static_cast<int8_t>(Int8::stochastic<uint32_t>(-127.0001f, 0)), -127);
+  for (const float y : {0.3f, 1.0f / 3, 5.7f, 100.1f, 0.001f, 0.0124f, 0.0007f}) {
+    double fp8 = 0;
+    double int8 = 0;
+    for (uint32_t random = 0; random < 65536; ++random) {
+      fp8 += Fp8E4m3::decode(Fp8E4m3::stochastic<uint32_t>(y, random) & 0xff);
+      int8 += static_cast<int8_t>(Int8::stochastic<uint32_t>(y, random));
+    }
+    const double step = std::max(std::ldexp(1.0, std::ilogb(y) - 3), std::ldexp(1.0, -9));
+    EXPECT_NEAR(fp8 / 65536, y, step / 32768);
+    EXPECT_NEAR(int8 / 65536, y, 1.0 / 32768);
+  }
+}
+
+TEST(Stochastic, DrawsPhilox4x32) {
+  for (const uint64_t seed : {0ull, 7ull, 0x123456789abcdef0ull}) {
+    for (const uint64_t counter : {0ull, 1ull, 0xffffffffull, 0x3ffffffff0ull}) {
+      uint32_t words[4];
+      Philox(static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), seed, words);
+      const auto expected = r123::Philox4x32()(
+          {{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0}},
+          {{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}});
+      for (size_t i = 0; i < 4; ++i) EXPECT_EQ(words[i], expected[i]);
+    }
+  }
+}
+
+TEST(Quantise, StochasticBitsAreThoseOfTheHeader) {
+  constexpr uint64_t kFirst = 0x7'0000'0080;
+  constexpr uint64_t kSeed = 99;
+  const std::vector<float> values = Normal(3 * kGroup + 5, 1, 3);
+  const Quantised out = Quantise(values, {FSK_INT8, FSK_STOCHASTIC, kSeed}, kFirst);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint64_t element = kFirst + i;
+    uint32_t words[4];
+    Philox(static_cast<uint32_t>(element / 8), static_cast<uint32_t>(element / 8 >> 32), kSeed,
+           words);
+    const uint32_t random = words[element % 8 / 2] >> 16 * (element % 2) & 0xffff;
+    const size_t group = i / kGroup * kGroup;
+    float a = 0;
+    for (size_t g = group; g < std::min(group + kGroup, values.size()); ++g) {
+      a = std::max(a, std::abs(values[g]));
+    }
+    EXPECT_EQ(out.codes[i],
+              static_cast<uint8_t>(Int8::stochastic<uint32_t>(values[i] * (127 / a), random)));
+  }
+}
+
+// |x - code × scale| inside the header's bound; a factor below one is the twin that must fail.
+size_t BeyondBound(const fsk_quantiser& how, float sigma, double factor) {
+  const std::vector<float> values = Normal(20 * kGroup + 77, sigma, 5);
+  const Quantised out = Quantise(values, how);
+  size_t beyond = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t group = i / kGroup * kGroup;
+    double a = 0;
+    for (size_t g = group; g < std::min(group + kGroup, values.size()); ++g) {
+      a = std::max<double>(a, std::abs(values[g]));
+    }
+    const double top = how.code == FSK_INT8 ? 127 : 448;
+    a = std::max(a, top * 0x1p-126);
+    double bound = how.code == FSK_INT8
+                       ? a / 254
+                       : std::max(std::abs(double{values[i]}) / 16, a / 448 * 0x1p-10);
+    if (how.rounding == FSK_STOCHASTIC) bound *= 2;
+    const double error =
+        std::abs(values[i] - ValueOf(how.code, out.codes[i]) * double{out.scales[i / kGroup]});
+    beyond += error > factor * (bound + std::abs(double{values[i]}) * 0x1p-21);
+  }
+  return beyond;
+}
+
+TEST(Quantise, ErrorIsInsideTheBound) {
+  for (const fsk_code code : kCodes) {
+    for (const fsk_rounding rounding : {FSK_NEAREST, FSK_STOCHASTIC}) {
+      for (const float sigma : {1e-38f, 1e-42f, 1e-3f, 1.0f, 1e30f}) {
+        const fsk_quantiser how{code, rounding, 11};
+        EXPECT_EQ(BeyondBound(how, sigma, 1), 0u) << code << rounding << ' ' << sigma;
+      }
+      EXPECT_GT(BeyondBound({code, rounding, 11}, 1, 0.8), 0u);
+    }
+  }
+}
+
+TEST(Quantise, ExtremesKeepTheirValue) {
+  for (const fsk_code code : kCodes) {
+    std::vector<float> values(2 * kGroup, 0.0f);
+    values[3] = std::numeric_limits<float>::max();
+    values[4] = -std::numeric_limits<float>::max();
+    const Quantised out = Quantise(values, {code, FSK_NEAREST, 0});
+    const std::vector<float> back = Dequantise(out, code);
+    EXPECT_NEAR(double{back[3]} / double{values[3]}, 1, 1e-6);
+    EXPECT_NEAR(double{back[4]} / double{values[4]}, 1, 1e-6);
+    for (size_t i = 5; i < values.size(); ++i) EXPECT_EQ(back[i], 0);
+    EXPECT_EQ(out.scales[1], std::numeric_limits<float>::min());  // a group of zeros
+  }
+}
+
+TEST(Quantise, NanAndInfinityPoisonTheirGroupAlone) {
+  using Limits = std::numeric_limits<float>;
+  for (const fsk_code code : kCodes) {
+    for (const fsk_rounding rounding : {FSK_NEAREST, FSK_STOCHASTIC}) {
+      for (const float bad : {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(),
+                              -Limits::signaling_NaN()}) {
+        std::vector<float> values = Normal(3 * kGroup, 1, 9);
+        values[kGroup + 17] = bad;
+        const Quantised out = Quantise(values, {code, rounding, 1});
+        const std::vector<float> back = Dequantise(out, code);
+        for (size_t i = 0; i < values.size(); ++i) {
+          const bool poisoned = i / kGroup == 1;
+          EXPECT_EQ(std::isnan(back[i]), poisoned);
+          if (poisoned) {
+            EXPECT_EQ(out.codes[i], 0);
+            EXPECT_EQ(std::bit_cast<uint32_t>(back[i]), kNanBits);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Quantise, KeepsTheSignOfZeroInFp8) {
+  std::vector<float> values(kGroup, -0.0f);
+  values[0] = 1;
+  const Quantised out = Quantise(values, {FSK_FP8_E4M3, FSK_NEAREST, 0});
+  EXPECT_EQ(out.codes[1], 0x80);
+  EXPECT_TRUE(std::signbit(Dequantise(out, FSK_FP8_E4M3)[1]));
+}
+
+// Cut into items at any group, in one call or several: the same bits.
+TEST(Quantise, DoesNotDependOnTheCut) {
+  const std::vector<float> values = Normal(40 * kGroup + 3, 2, 8);
+  for (const fsk_code code : kCodes) {
+    const fsk_quantiser how{code, FSK_STOCHASTIC, 5};
+    const Quantised whole = Quantise(values, how, 256);
+    Quantised cut{std::vector<uint8_t>(values.size()), std::vector<float>(whole.scales.size())};
+    std::vector<fsk_quantise_item> items;
+    for (size_t at = 0, groups = 1; at < values.size(); groups = groups * 2 + 1) {
+      const size_t count = std::min(groups * kGroup, values.size() - at);
+      items.push_back({values.data() + at, cut.codes.data() + at, cut.scales.data() + at / kGroup,
+                       count, 256 + at});
+      at += count;
+    }
+    EXPECT_EQ(fsk_quantise(&kCpu, FSK_FP32, &how, items.data(), items.size()), FSK_OK);
+    EXPECT_EQ(cut, whole);
+    EXPECT_NE(Quantise(values, how, 0).codes, whole.codes);  // other elements, other bits
+    EXPECT_NE(Quantise(values, {code, FSK_STOCHASTIC, 6}, 256).codes, whole.codes);
+  }
+}
+
+// All instruction sets, odd lengths, every displacement that alignment allows, large (streamed)
+// too.
+TEST(VectorOps, AgreeBitForBitOnQuantisation) {
+  constexpr size_t kRoom = 9 << 20;  // outputs from 8 MiB on take another way out of the cache
+  std::vector<float> values = Normal(kRoom + 64, 1, 21);
+  const std::vector<float> special = SpecialFloats();
+  std::copy(special.begin(), special.end(), values.begin() + 300);
+  std::vector<uint16_t> bf16(values.size());
+  std::transform(values.begin(), values.end(), bf16.begin(), Bf16Bits);
+  const std::vector<const VectorOps*> all = AllVectorOps();
+  const auto run = [&](const VectorOps& ops, fsk_type type, const fsk_quantiser& how, size_t count,
+                       size_t displacement) {
+    Quantised out{std::vector<uint8_t>(count + 64), std::vector<float>(count / kGroup + 1)};
+    const void* from = type == FSK_BF16 ? static_cast<const void*>(bf16.data() + displacement)
+                                        : values.data() + displacement;
+    ops.quantise(type, how, {from, out.codes.data() + displacement, out.scales.data(), count, 128});
+    for (const float scale : out.scales) {
+      if (std::isnan(scale)) {
+        EXPECT_EQ(std::bit_cast<uint32_t>(scale), kNanBits);
+      }
+    }
+    std::vector<uint32_t> bits(out.scales.size());
+    std::memcpy(bits.data(), out.scales.data(), 4 * bits.size());
+    return std::pair(std::move(out.codes), std::move(bits));
+  };
+  for (const fsk_type type : {FSK_FP32, FSK_BF16}) {
+    for (const fsk_code code : kCodes) {
+      for (const fsk_rounding rounding : {FSK_NEAREST, FSK_STOCHASTIC}) {
+        const fsk_quantiser how{code, rounding, 77};
+        for (const size_t count : {0, 1, 31, 127, 128, 129, 1000, 4097}) {
+          for (const size_t displacement : {0, 1, 7}) {
+            const auto expected = run(*all[0], type, how, count, displacement);
+            for (const VectorOps* ops : all) {
+              EXPECT_EQ(run(*ops, type, how, count, displacement), expected) << ops->name;
+            }
+          }
+        }
+      }
+      const fsk_quantiser how{code, FSK_NEAREST, 0};
+      const auto expected = run(*all[0], type, how, kRoom, 0);
+      for (const VectorOps* ops : all) EXPECT_EQ(run(*ops, type, how, kRoom, 0), expected);
+    }
+  }
+}
+
+TEST(VectorOps, DecodeAllCodesAlike) {
+  std::vector<uint8_t> codes(3 * 256 + 9);
+  for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(i);
+  std::vector<float> scales = {1, 0x1p-126f, 1e38f, -3, 0.1f, std::nanf(""), 7};
+  for (const fsk_code code : kCodes) {
+    for (const VectorOps* ops : AllVectorOps()) {
+      std::vector<float> fp32(codes.size());
+      std::vector<uint16_t> bf16(codes.size());
+      ops->dequantise(FSK_FP32, code, {codes.data(), scales.data(), fp32.data(), codes.size()});
+      ops->dequantise(FSK_BF16, code, {codes.data(), scales.data(), bf16.data(), codes.size()});
+      for (size_t i = 0; i < codes.size(); ++i) {
+        const auto expected =
+            static_cast<float>(ValueOf(code, codes[i]) * double{scales[i / kGroup]});
+        if (std::isnan(expected)) {
+          EXPECT_EQ(std::bit_cast<uint32_t>(fp32[i]), kNanBits);
+          EXPECT_EQ(bf16[i], 0x7fff);
+        } else {
+          EXPECT_EQ(fp32[i], expected);
+          EXPECT_EQ(bf16[i], Bf16::store<uint32_t>(expected));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace farspan::kernels::testing
