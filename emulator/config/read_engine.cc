@@ -71,6 +71,13 @@ void ReadCapture(Section& section, CaptureSpec& capture) {
   keys.finish();
 }
 
+void ReadObserver(Section section, roce::ObserverSpec& observer) {
+  section.read("enabled", observer.enabled);
+  section.read_count("queue_pairs", observer.queue_pairs, 1, 1u << 20);
+  section.read("icrc", observer.check_icrc);
+  section.finish();
+}
+
 void ReadHeadroom(Section section, EngineSpec& engine) {
   section.read("delay", engine.headroom_delay);
   section.read("rate", engine.headroom_rate);
@@ -114,6 +121,7 @@ void ReadEngine(Section section, EngineSpec& engine) {
   }
   ReadBudgets(section.child("budgets", "[engine.budgets]"), engine.budgets);
   ReadCapture(section, engine.capture);
+  ReadObserver(section.child("observer", "[engine.observer]"), engine.observer);
   section.finish();
 }
 

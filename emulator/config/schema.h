@@ -13,6 +13,7 @@
 #include "emulator/base/time.h"
 #include "emulator/base/units.h"
 #include "emulator/link/spec.h"
+#include "emulator/roce/observer_spec.h"
 #include "emulator/roce/rule_match.h"
 
 namespace farspan::config {
@@ -113,6 +114,7 @@ struct EngineSpec {
   TimeNs duration = kNever;
   Budgets budgets;
   CaptureSpec capture;
+  roce::ObserverSpec observer;
 };
 
 // --- All of it -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 
 #include "emulator/dpdk/kernel_ring.h"
 #include "emulator/dpdk/packet_store.h"
+#include "emulator/roce/qp_observer.h"
 
 namespace farspan::dpdk {
 namespace {
@@ -35,6 +36,11 @@ MemoryNeed NeedFor(const config::EmulatorConfig& config, const config::Plan& pla
   need.largest_frame_bytes = config.engine.mtu + kTaggedHeaderBytes;
   need.copied_frame_bytes = PacketStore::kCopiedFrameBytes;
   need.copied_overhead_bytes = PacketStore::kSlotOverheadBytes;
+  if (config.engine.observer.enabled) {
+    // Two for a link whose directions are on different lcores.
+    need.observer_bytes =
+        plan.directions.size() * roce::QpObserver::MemoryBytes(config.engine.observer);
+  }
   need.ports = static_cast<uint32_t>(config.sites.size());
   need.lcores = plan.lcores;
   for (const config::SiteSpec& site : config.sites) {

@@ -149,6 +149,7 @@ Result<void> Engine::build_pipes() {
       setup.node = ports_[setup.to]->port().numa_node();
       setup.start = start;
       setup.ingress = &ports_[setup.from]->observations();
+      setup.observer = observer_for(link, setup);
       auto pipe = Pipe::Create(setup);
       if (!pipe) return tl::unexpected(pipe.error());
       ports_[setup.to]->add_incoming(pipe->get());
@@ -168,6 +169,18 @@ Result<void> Engine::build_pipes() {
         capacity));
   }
   return {};
+}
+
+// Both directions' where they share an lcore; else each direction has its own, and they are not
+// matched.
+LinkObserver* Engine::observer_for(const config::LinkSpec& link, const PipeSetup& setup) {
+  if (!config_.engine.observer.enabled) return nullptr;
+  const bool shared = loop_number(setup.from) == loop_number(setup.to);
+  if (!shared || setup.direction == 0) {
+    observers_.push_back(
+        std::make_unique<LinkObserver>(config_.engine.observer, LeastRoundTrip(link.ab, link.ba)));
+  }
+  return observers_.back().get();
 }
 
 bool Engine::spins() const {
@@ -198,7 +211,7 @@ void Engine::build_loops() {
   std::vector<SitePort*> ends;
   for (const auto& port : ports_) ends.push_back(port.get());
   for (size_t site = 0; site < ports_.size(); ++site) {
-    loop_of_site_.push_back(site % loops_.size());
+    loop_of_site_.push_back(loop_number(site));
     std::vector<Pipe*> routes(ports_.size(), nullptr);
     for (const auto& pipe : pipes_) {
       if (pipe->setup().from == site) routes[pipe->setup().to] = pipe.get();
@@ -333,7 +346,8 @@ RunRecord Engine::record() const {
                                  .direction = std::string(pipe->direction_text()),
                                  .from = config_.sites[setup.from].name,
                                  .to = config_.sites[setup.to].name,
-                                 .counters = pipe->published()});
+                                 .counters = pipe->published(),
+                                 .rdma = pipe->published_rdma()});
   }
   return record;
 }

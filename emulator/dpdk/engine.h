@@ -56,6 +56,9 @@ class Engine {
   link::DirectionSpec direction_spec(size_t number) const;
   std::optional<CaptureCounts> capture_counts() const;
 
+  // The queue pairs that a link's observer follows, both directions.
+  Result<std::vector<roce::QpSnapshot>> queue_pairs(std::string_view link) const;
+
   // Takes effect at the returned engine time. `direction`: 0 a to b, 1 b to a, empty both.
   // kNotFound for an unknown link; kConflict where it would hold more than was planned.
   Result<TimeNs> change(std::string_view link, std::optional<uint32_t> direction,
@@ -68,11 +71,14 @@ class Engine {
   Result<void> start_eal(const EngineOptions& options);
   Result<void> open_ports();
   Result<void> build_pipes();
+  LinkObserver* observer_for(const config::LinkSpec& link, const PipeSetup& setup);
   void build_loops();
   Result<void> start_capture();
   bool spins() const;
   Result<void> check_headroom(size_t number, const link::DirectionSpec& spec) const;
   Result<TimeNs> apply(size_t number, const std::vector<link::Change>& changes);
+  void update_round_trip(size_t number);  // of a link's observers, after a change
+  size_t loop_number(size_t site) const { return site % eal_->polling_lcores().size(); }
   LcoreLoop& loop_of_site(size_t site) { return *loops_[loop_of_site_[site]]; }
   void close_books();
 
@@ -85,6 +91,7 @@ class Engine {
   std::unique_ptr<EngineClock> clock_;
   Mempool pool_;
   Forwarder forwarder_;
+  std::vector<std::unique_ptr<LinkObserver>> observers_;
   std::vector<std::unique_ptr<Pipe>> pipes_;      // [2 x link + direction]
   std::vector<std::unique_ptr<SitePort>> ports_;  // [site]
   std::unique_ptr<CaptureWriter> capture_;

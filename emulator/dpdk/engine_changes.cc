@@ -82,7 +82,41 @@ Result<TimeNs> Engine::change(std::string_view link, std::optional<uint32_t> dir
     if (!done) return done;
     applied = std::max(applied, *done);
   }
+  update_round_trip(first);
   return applied - started_;
+}
+
+Result<std::vector<roce::QpSnapshot>> Engine::queue_pairs(std::string_view link) const {
+  const std::lock_guard lock(control_);
+  std::vector<roce::QpSnapshot> all;
+  const LinkObserver* before = nullptr;
+  bool known = false;
+  for (const auto& pipe : pipes_) {
+    if (pipe->setup().link->name != link) continue;
+    known = true;
+    LinkObserver* observer = pipe->setup().observer;
+    if (observer == nullptr) {
+      return Fail(ErrorCode::kConflict,
+                  "queue pairs are not followed: start the emulator with engine.observer.enabled");
+    }
+    if (observer == before) continue;
+    before = observer;
+    Result<std::vector<roce::QpSnapshot>> some =
+        finished_ ? observer->read_at_rest() : observer->read();
+    if (!some) return some;
+    all.insert(all.end(), some->begin(), some->end());
+  }
+  if (!known) return Fail(ErrorCode::kNotFound, fmt::format("there is no link \"{}\"", link));
+  return all;
+}
+
+void Engine::update_round_trip(size_t number) {
+  for (size_t i = number; i < number + 2; ++i) {
+    LinkObserver* observer = pipes_[i]->setup().observer;
+    if (observer != nullptr) {
+      observer->set_round_trip(LeastRoundTrip(specs_[number], specs_[number + 1]));
+    }
+  }
 }
 
 Result<TimeNs> Engine::start_epoch() {

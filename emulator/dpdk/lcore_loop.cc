@@ -83,6 +83,7 @@ void LcoreLoop::poll_until(Phase next) {
     moved += take_over();
     for (Ingress& ingress : ingresses_) moved += ingress.port->depart(clock_);
     obey();
+    for (Pipe* pipe : pipes_) moved += pipe->serve() ? 1 : 0;
     if (now - last_publication_ >= kPublishEvery) publish();
     if (moved != 0) {
       idle_.worked(now);

@@ -196,7 +196,8 @@ MemoryPlan PlanMemory(const MemoryNeed& need) {
   const uint64_t pool = mbufs * (MbufObjectBytes(plan.data_room_bytes) + sizeof(void*));
   plan.eal_bytes =
       AlignUp(pool + pool / 256 + rings + need.other_eal_bytes + kEalOwnBytes, kHugepage);
-  plan.heap_bytes = packets * need.model_bytes_per_packet + need.kernel_ring_bytes + kProcessBytes;
+  plan.heap_bytes = packets * need.model_bytes_per_packet + need.kernel_ring_bytes +
+                    need.observer_bytes + kProcessBytes;
   return plan;
 }
 

@@ -39,6 +39,7 @@ struct MemoryNeed {
   uint32_t lcores = 1;
   uint64_t other_eal_bytes = 0;    // from EAL: capture rings and the like
   uint64_t kernel_ring_bytes = 0;  // of all ports, see PlanKernelRing
+  uint64_t observer_bytes = 0;     // heap: of all links
 };
 
 struct MemoryPlan {

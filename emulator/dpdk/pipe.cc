@@ -67,6 +67,13 @@ size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBur
       bypass[bypassing++] = packet;
       continue;
     }
+    uint8_t flags = view.ecn != 0 ? link::kEcnCapable : 0;
+    if (setup_.observer != nullptr) {
+      const std::span<const uint8_t> bytes = FirstSegment(packet);
+      const roce::QpNote note = setup_.observer->observer().ingress(
+          setup_.direction, arrival.at, bytes, view, roce::ParseRoce(bytes, view));
+      if (note.entry != roce::kNoQueuePair) flags |= link::kFollowed;
+    }
     const uint8_t rule = rules_.match(view, arrival.at);
     if (capture_ != nullptr) capture_ingress(arrival, sequence_);
     kept[count] = packet;
@@ -77,7 +84,7 @@ size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBur
                      .flow = needs_flow_ ? roce::FlowHash(view) : 0,
                      .sequence = sequence_++,
                      .traffic_class = traffic_class,
-                     .flags = view.ecn != 0 ? uint8_t{link::kEcnCapable} : uint8_t{0},
+                     .flags = flags,
                      .cause = link::Cause::kNone,
                      .rule = rule};
   }
@@ -86,6 +93,11 @@ size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBur
   const std::span<const link::PacketRef> offered(refs.data(), count);
   const size_t taken = link_->offer(TimeNs{}, offered);
   for (const link::PacketRef& refused : offered.subspan(taken)) {
+    if ((refused.flags & link::kFollowed) != 0) {
+      link::PacketRef lost = refused;
+      lost.flags |= link::kDropped;
+      observe(lost);
+    }
     store_->drop(refused.handle);
     Bump(setup_.ingress->no_buffer);
   }
@@ -100,6 +112,7 @@ size_t Pipe::take_over(std::span<Arrival, kBurst> out) {
 
 rte_mbuf* Pipe::open(const link::PacketRef& ref, bool& no_buffer) {
   no_buffer = false;
+  if ((ref.flags & link::kFollowed) != 0) observe(ref);
   if ((ref.flags & link::kDropped) != 0) {
     store_->drop(ref.handle);
     return nullptr;
@@ -117,6 +130,16 @@ rte_mbuf* Pipe::open(const link::PacketRef& ref, bool& no_buffer) {
     roce::CorruptPayload(FirstSegment(packet), random.hi);
   }
   return packet;
+}
+
+void Pipe::observe(const link::PacketRef& ref) {
+  const std::span<const uint8_t> bytes = store_->bytes(ref.handle);
+  const roce::FrameView view = roce::ParseFrame(bytes, store_->frame_bytes(ref.handle), 0);
+  setup_.observer->observer().egress(setup_.direction, view, roce::ParseRoce(bytes, view),
+                                     {.entered = store_->arrival(ref.handle),
+                                      .dropped = (ref.flags & link::kDropped) != 0,
+                                      .corrupted = (ref.flags & link::kCorrupted) != 0,
+                                      .marked = (ref.flags & link::kMarked) != 0});
 }
 
 void Pipe::note_oddities(const roce::FrameView& view) {

@@ -10,6 +10,7 @@
 #include <rte_mbuf.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "emulator/base/ring.h"
 #include "emulator/base/seqlock.h"
 #include "emulator/config/schema.h"
+#include "emulator/dpdk/link_observer.h"
 #include "emulator/dpdk/packet_store.h"
 #include "emulator/dpdk/pcapng_writer.h"
 #include "emulator/dpdk/run_record.h"
@@ -50,6 +52,7 @@ struct PipeSetup {
   int node = -1;
   TimeNs start{};
   PortObservations* ingress = nullptr;  // of the port where packets come from
+  LinkObserver* observer = nullptr;     // nullptr: RDMA is not looked at
 };
 
 class Pipe {
@@ -79,8 +82,17 @@ class Pipe {
   // free (`no_buffer` is set then).
   rte_mbuf* open(const link::PacketRef& ref, bool& no_buffer);
 
-  void publish() { published_.store(link_->counters()); }
+  // Between bursts; true while there is more to do.
+  bool serve() { return setup_.observer != nullptr && setup_.observer->serve(); }
+  void publish() {
+    published_.store(link_->counters());
+    if (setup_.observer != nullptr) setup_.observer->publish(setup_.direction);
+  }
   link::DirectionCounters published() const { return published_.load(); }
+  std::optional<roce::ObserverTotals> published_rdma() const {
+    if (setup_.observer == nullptr) return std::nullopt;
+    return setup_.observer->totals(setup_.direction);
+  }
   TimeNs arrival(const link::PacketRef& ref) const { return store_->arrival(ref.handle); }
   std::span<const uint8_t> bytes(const link::PacketRef& ref) const {
     return store_->bytes(ref.handle);
@@ -94,6 +106,8 @@ class Pipe {
   Pipe(const PipeSetup& setup, std::unique_ptr<link::Link> link, std::unique_ptr<PacketStore> store,
        roce::ClassMap classes, roce::RuleTable rules);
   void note_oddities(const roce::FrameView& view);
+  // Tells the observer, which follows it, what became of a packet that is still in the store.
+  void observe(const link::PacketRef& ref);
   void capture_ingress(const Arrival& arrival, uint32_t sequence);
 
   const PipeSetup setup_;

@@ -20,6 +20,7 @@
 #include "emulator/dpdk/port.h"
 #include "emulator/dpdk/spin_gaps.h"
 #include "emulator/link/counters.h"
+#include "emulator/roce/qp_counters.h"
 
 namespace farspan::dpdk {
 
@@ -60,6 +61,7 @@ struct DirectionRecord {
   std::string from;
   std::string to;
   link::DirectionCounters counters;
+  std::optional<roce::ObserverTotals> rdma;  // where an observer runs
 };
 
 struct LcoreRecord {

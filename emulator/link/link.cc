@@ -88,7 +88,7 @@ void Link::Impl::reject(size_t lane, PacketRef packet, Cause cause) {
 }
 
 void Link::Impl::count_release(PacketRef& packet) {
-  if ((packet.flags & ~kEcnCapable) == 0) {
+  if ((packet.flags & ~(kEcnCapable | kFollowed)) == 0) {
     ++counters.forwarded_packets;
     counters.forwarded_bytes += packet.wire_bytes;
     return;

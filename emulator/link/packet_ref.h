@@ -22,6 +22,7 @@ enum PacketFlag : uint8_t {
   kCorrupted = 1 << 3,   // out: flip payload bits, leave checksums and ICRC stale
   kDuplicate = 1 << 4,   // out: a second ref to the same handle; the driver sends a copy, and it
                          // comes before the original, so that the original may be given away
+  kFollowed = 1 << 5,    // in: the driver's own, handed through: its observer follows the packet
 };
 
 // Why a packet was dropped. Causes from kOwn on are shortages of ours, never emulated impairments.

@@ -1,4 +1,4 @@
-// What the observer counts of queue pairs, and how it is set up. Plain data.
+// What the observer counts of queue pairs. Plain data.
 //
 // Everything is counted per queue pair and direction, and summed over each direction of a link.
 // "For the first time" is meant of a PSN at this tap: a PSN is repeated where it was here before.
@@ -13,13 +13,6 @@
 #include "emulator/roce/roce_view.h"
 
 namespace farspan::roce {
-
-struct ObserverSpec {
-  bool enabled = true;
-  uint32_t queue_pairs = 4096;  // followed at a time, per link
-  bool check_icrc = false;      // of every packet that enters
-  friend bool operator==(const ObserverSpec&, const ObserverSpec&) = default;
-};
 
 // One end of one direction: where packets enter the link (as the host sent them), or where they
 // leave it (as the far host gets them; without what the link dropped or corrupted).

@@ -37,6 +37,7 @@
 #include <vector>
 
 #include "emulator/roce/lost_psns.h"
+#include "emulator/roce/observer_spec.h"
 #include "emulator/roce/pair_hints.h"
 #include "emulator/roce/qp_counters.h"
 #include "emulator/roce/qp_note.h"
