@@ -33,6 +33,11 @@ def clean():
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def folder_of(pid):
+    """Where the lab of a process keeps its sockets and logs; None if there is none."""
+    return next(Path(tempfile.gettempdir()).glob(f"{PREFIX}{pid}-*"), None)
+
+
 class ThisMachine:
     """Where the engine runs."""
 
