@@ -28,6 +28,7 @@ enum class RandomPurpose : uint32_t {
   kLaneSelection,
   kTest,
   kCongestion,
+  kTransport,
 };
 
 struct StreamKey {

@@ -2,17 +2,17 @@
 //
 // One object per sending connection; one file each, registered by name: gbn, sr, ec, auto. The
 // connection keeps all per-packet state and does the work; a policy only answers questions, so it
-// is short. Four of them:
+// is short:
 //
 //   in_order()      whether the receiver throws away what is not next (go-back-N), told to it in
 //                   the handshake; such connections use one path
 //   plan_group()    before datagrams that have not been sent yet: how to code the next of them
 //   loss_delay()    how long after the first report of a gap a packet counts as lost
+//   timeout()       how long a packet of which nothing is heard is waited for
 //   on_lost()       a packet counts as lost: send it again, go back to it, or leave it to parity
 //
-// Whatever a policy says, the connection never declares a packet lost before one measured RTT after
-// its departure unless the policy overrides may_hurry(), which exists for the twin that must be
-// caught.
+// Whatever a policy says, the connection does not declare a packet lost before one measured RTT
+// after its departure, unless the policy may_hurry(); no recovery here does.
 //
 // Units: datagrams, TimeNs, probabilities as fractions. Threading: one thread. Nothing allocates.
 #pragma once
@@ -37,7 +37,8 @@ struct PathView {
 
 // The send queue when a group of datagrams is about to leave for the first time.
 struct QueueView {
-  uint32_t message_datagrams = 0;  // left in this message, the next one included
+  uint32_t message_datagrams = 0;  // of all of this message
+  uint32_t message_left = 0;       // not sent yet, the next one included
   TimeNs until_dry{};              // time to send everything queued at the present rate
   TimeNs smoothed_rtt{};
   double loss = 0;     // upper bound of the loss estimate, see loss_estimate.h
@@ -53,8 +54,8 @@ struct GroupPlan {
 };
 
 struct LostPacket {
-  uint64_t order = 0;       // of sending, over all paths of the connection
-  uint64_t next_order = 0;  // of the packet that will be sent next
+  uint64_t number = 0;       // on its path
+  uint64_t next_number = 0;  // of the packet that will be sent next on that path
   TimeNs until_dry{};
   TimeNs smoothed_rtt{};
   bool needed = true;  // false: its message is complete or its block can be decoded
@@ -76,6 +77,8 @@ class Recovery {
   virtual bool in_order() const { return false; }
   virtual GroupPlan plan_group(const QueueView& queue) = 0;
   virtual TimeNs loss_delay(const PathView& path) const = 0;
+  // `usual`: smoothed RTT, the longest delay of an ACK, and four variations.
+  virtual TimeNs timeout(const PathView& /*path*/, TimeNs usual) const { return usual; }
   // With needed false the answer counts only where it goes back.
   virtual LossAction on_lost(const LostPacket& packet) = 0;
   virtual bool may_hurry() const { return false; }

@@ -1,0 +1,272 @@
+#include <algorithm>
+
+#include "emulator/base/check.h"
+#include "transports/core/sender.h"
+
+namespace farspan::transport {
+
+Drop Sender::on_ack(const Packet& received) {
+  const Header& header = received.header;
+  SendPath& path = paths_[header.path];
+  // Numbers low..high, low == high + 1 where nothing was received; none may lie ahead of us.
+  const uint64_t end = Expand(header.high, 32, path.next) + 1;
+  const uint64_t span = static_cast<uint32_t>(header.high + 1 - header.low);
+  if (end > path.next || span > end || span > setup_.window) return Drop::kMalformed;
+  uint32_t at = header.low;
+  for (uint32_t i = 0; i < header.gap_count; ++i) {
+    const Gap& gap = header.gaps[i];
+    const uint64_t from = static_cast<uint32_t>(gap.first - at);
+    const uint64_t left = static_cast<uint32_t>(header.high + 1 - at);
+    if (gap.count == 0 || from + gap.count > left) return Drop::kMalformed;
+    at = gap.first + gap.count;
+  }
+  const uint64_t credits = Expand(header.credits, 16, credits_);
+  const uint64_t complete = Expand(header.message, 16, complete_);
+  if (complete > std::max(posted_, credits)) return Drop::kMalformed;
+  credits_ = std::max(credits_, credits);
+
+  TimeNs rtt = kNever;
+  const bool new_high = header.newest && span != 0 && end > path.highest;
+  if (new_high) {
+    const SentPacket& newest = packet(header.path, end - 1);
+    rtt = received.at - newest.sent - TimeNs{header.delay_ns};
+    path.shared->on_rtt(received.at, rtt);
+    // The receiver times its ACKs by it.
+    const int64_t change = std::abs(path.shared->smoothed_rtt().ns - told_rtt_.ns);
+    if (header.path == 0 && change > told_rtt_.ns / 4) ping(0, path.next);
+  }
+  path.highest = std::max(path.highest, end);
+  AckTally tally;
+  const std::span<const Gap> gaps(header.gaps.data(), header.gap_count);
+  on_range(received.at, header.path, end - span, end, gaps, tally);
+  const auto marked = static_cast<int32_t>(header.ecn_marked - path.ecn_marked);
+  if (marked > 0) path.ecn_marked = header.ecn_marked;
+  // Whatever it says, the path has answered.
+  path.backoff = 0;
+  path.timeout_after = {};
+  if (tally.packets != 0 || marked > 0) {
+    path.shared->on_acked(received.at, tally.bytes, tally.packets,
+                          static_cast<uint32_t>(std::max(marked, 0)), rtt, tally.stamp, tally.sent);
+  }
+  on_progress(received.at, header);
+  check_suspects(received.at, header.path);
+  return Drop::kNone;
+}
+
+// The numbers [low, end) but the gaps have been received. Only what is not settled is looked at.
+void Sender::on_range(TimeNs at, uint32_t p, uint64_t low, uint64_t end, std::span<const Gap> gaps,
+                      AckTally& tally) {
+  SendPath& path = paths_[p];
+  const uint64_t ring = path.next > setup_.window ? path.next - setup_.window : 0;
+  uint64_t number = std::max(low, ring);
+  const auto full = [&](uint32_t value) { return low + static_cast<uint32_t>(value - low); };
+  size_t g = 0;
+  while ((number = path.unacked.next(number, end, true)) < end) {
+    while (g < gaps.size() && full(gaps[g].first) + gaps[g].count <= number) ++g;
+    if (g == gaps.size() || number < full(gaps[g].first)) {
+      on_delivered(at, p, number, tally);
+    } else if (packet(p, number).state == State::kInFlight) {
+      on_missing(at, p, number);
+    }
+    ++number;
+  }
+  settle(path);
+}
+
+void Sender::on_delivered(TimeNs at, uint32_t p, uint64_t number, AckTally& tally) {
+  SendPath& path = paths_[p];
+  SentPacket& sent = packet(p, number);
+  path.unacked.clear(number);
+  const State before = sent.state;
+  sent.state = State::kAcked;
+  if (before == State::kLost) {
+    ++counters_.spurious;
+    path.shared->losses().on_late();
+    if (sent.block != kNone && blocks_[sent.block].generation == sent.generation) {
+      Block& block = blocks_[sent.block];
+      --block.lost;
+      ++block.acked;
+    }
+  } else {
+    tally.bytes += sent.wire_bytes;
+    ++tally.packets;
+    tally.stamp = sent.stamp;
+    tally.sent = sent.sent;
+    --path.inflight;
+    --inflight_;
+    if (sent.block != kNone) {
+      ++blocks_[sent.block].acked;
+      free_if_resolved(sent.block);
+    }
+  }
+  if (before != State::kInFlight && sent.nacked != kNever) {
+    path.shared->on_late(at - sent.nacked);
+  }
+}
+
+void Sender::on_missing(TimeNs at, uint32_t p, uint64_t number) {
+  SendPath& path = paths_[p];
+  SentPacket& sent = packet(p, number);
+  sent.nacked = at;
+  sent.state = State::kSuspect;
+  append(path.suspects, ref(p, number));
+}
+
+TimeNs Sender::suspect_due(const SendPath& path) const {
+  if (path.suspects.empty()) return kNever;
+  const SentPacket& first = packets_[path.suspects.head];
+  if (first.state != State::kSuspect) return TimeNs{INT64_MIN};
+  const TimeNs due = first.nacked + recovery_->loss_delay(path.shared->view());
+  if (recovery_->may_hurry()) return due;
+  return std::max(due, first.sent + path.shared->min_rtt());
+}
+
+void Sender::check_suspects(TimeNs now, uint32_t p) {
+  SendPath& path = paths_[p];
+  while (suspect_due(path) <= now) {
+    const uint32_t place = remove_head(path.suspects);
+    if (packets_[place].state == State::kSuspect) declare_lost(now, p, number_at(p, place));
+  }
+  settle(path);
+}
+
+void Sender::declare_lost(TimeNs at, uint32_t p, uint64_t number) {
+  SendPath& path = paths_[p];
+  SentPacket& sent = packet(p, number);
+  if (sent.state == State::kInFlight) sent.nacked = kNever;  // nobody has reported it
+  sent.state = State::kLost;
+  --path.inflight;
+  --inflight_;
+  ++counters_.lost;
+  const uint64_t of = full_message(sent.message);
+  LostPacket lost{number, path.next, until_dry(), path.shared->smoothed_rtt(), of >= complete_};
+  bool repaired = true;
+  if (sent.block != kNone) {
+    Block& block = blocks_[sent.block];
+    ++block.lost;
+    if (lost.needed && !sent.parity) append(block.missing, ref(p, number));
+    if (lost.needed) repaired = !repair_block(block, lost);
+    free_if_resolved(sent.block);
+  } else if (!sent.spare) {
+    const LossAction action = recovery_->on_lost(lost);
+    if (action.go_back) {
+      go_back(of, sent.index);
+    } else if (lost.needed && action.copies != 0) {
+      sent.copies = static_cast<uint8_t>(action.copies);
+      append(repairs_, ref(p, number));
+    }
+    repaired = !lost.needed;
+  }
+  path.shared->on_lost(at, number, sent.wire_bytes, sent.sent, repaired);
+}
+
+// Queues as many of the block's missing datagrams as it lacks symbols; whether there were any.
+bool Sender::repair_block(Block& block, const LostPacket& lost) {
+  bool queued = false;
+  while (block.planned - block.lost < block.data && !block.missing.empty()) {
+    const uint32_t place = remove_head(block.missing);
+    SentPacket& sent = packets_[place];
+    if (sent.state != State::kLost) continue;
+    const LossAction action = recovery_->on_lost(lost);
+    sent.copies = static_cast<uint8_t>(std::max(1u, action.copies));
+    sent.spare = false;
+    append(repairs_, place);
+    ++block.planned;
+    ++block.queued;
+    queued = true;
+  }
+  return queued;
+}
+
+// All its symbols are accounted for: nothing refers to it any more but its missing datagrams.
+void Sender::free_if_resolved(uint32_t place) {
+  Block& block = blocks_[place];
+  if (block.acked + block.lost < block.planned || block.queued != 0) return;
+  for (uint32_t b = 0; b < group_.blocks; ++b) {
+    if (group_.block[b] == place) return;  // its parity is not out yet
+  }
+  while (!block.missing.empty()) {
+    const uint32_t missing = remove_head(block.missing);
+    settle(paths_[missing / setup_.window]);
+  }
+  ++block.generation;
+  block.next_free = free_block_;
+  free_block_ = place;
+}
+
+void Sender::on_progress(TimeNs at, const Header& header) {
+  const uint64_t complete = Expand(header.message, 16, complete_);
+  if (complete > complete_) {
+    for (; complete_ < std::min(complete, posted_); ++complete_) {
+      message(complete_).state = MessageState::kDone;
+    }
+    base_index_ = 0;
+    events_.push({Event::Kind::kDone, comm()});
+  }
+  if (complete == complete_) base_index_ = std::max(base_index_, header.index);
+  if (pending() && inflight_ == 0) rescue(at);
+}
+
+// Everything was sent, nothing is in flight, and yet the receiver lacks something.
+void Sender::rescue(TimeNs) {
+  if (next_work() != Work::kNone || complete_ >= cursor_message_) return;
+  ++counters_.stalls;
+  go_back(complete_, base_index_);
+}
+
+// How long after its departure a packet of which nothing is heard is waited for.
+TimeNs Sender::patience(const SendPath& path) const {
+  const Path& shared = *path.shared;
+  const TimeNs ack_delay{shared.smoothed_rtt().ns / config_.ack_per_rtt};
+  const TimeNs wait = recovery_->timeout(shared.view(), shared.timeout(ack_delay));
+  return recovery_->may_hurry() ? wait : std::max(wait, shared.min_rtt());
+}
+
+TimeNs Sender::path_timeout(const SendPath& path) const {
+  if (path.inflight == 0) return kNever;
+  const auto p = static_cast<uint32_t>(&path - paths_.data());
+  return std::max(packet(p, path.oldest_inflight).sent + patience(path), path.timeout_after);
+}
+
+// The oldest two that are still needed count as lost, and so does whatever is not needed; the
+// receiver is asked about the rest.
+void Sender::on_path_timeout(TimeNs now, uint32_t p) {
+  SendPath& path = paths_[p];
+  const TimeNs wait = patience(path);
+  int needed = 0;
+  for (uint64_t n = path.oldest_inflight; n < path.next && needed < 2; ++n) {
+    const SentPacket& sent = packet(p, n);
+    if (sent.state != State::kInFlight) continue;
+    if (sent.sent + wait > now) break;
+    if (full_message(sent.message) >= complete_) ++needed;
+    declare_lost(now, p, n);
+  }
+  settle(path);
+  if (needed == 0) {
+    path.timeout_after = {};
+    return;
+  }
+  ++counters_.timeouts;
+  path.shared->controller().on_timeout(now);
+  const uint32_t shift = std::min(++path.backoff, 20u);
+  path.timeout_after = now + std::min(TimeNs{wait.ns << shift}, TimeNs{config_.timeout.ns / 4});
+  ping(p, path.unsettled);
+}
+
+// Moves the marks over everything that is done with.
+void Sender::settle(SendPath& path) {
+  const auto p = static_cast<uint32_t>(&path - paths_.data());
+  while (path.unsettled < path.next) {
+    const SentPacket& sent = packet(p, path.unsettled);
+    if (sent.chained || (sent.state != State::kAcked && sent.state != State::kLost)) break;
+    ++path.unsettled;
+  }
+  path.oldest_inflight = std::max(path.oldest_inflight, path.unsettled);
+  while (path.oldest_inflight < path.next) {
+    const State state = packet(p, path.oldest_inflight).state;
+    if (state == State::kInFlight || state == State::kSuspect) break;
+    ++path.oldest_inflight;
+  }
+}
+
+}  // namespace farspan::transport
