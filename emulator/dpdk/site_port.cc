@@ -87,7 +87,11 @@ size_t SitePort::merge(TimeNs now, std::span<link::PacketRef> out) {
 void SitePort::open(const link::PacketRef& ref, TimeNs now) {
   Pipe* pipe = sources_[0].pipe;
   for (size_t i = 1; pipe->setup().number != ref.flow; ++i) pipe = sources_[i].pipe;
-  if (capture_ != nullptr) capture(ref, *pipe, now);
+  CaptureRecord record;
+  if (capture_ != nullptr) {
+    record = capture_record(ref, *pipe, now);
+    if ((ref.flags & link::kDropped) != 0) capture_->offer(record, pipe->bytes(ref));
+  }
   if (ref.cause == link::Cause::kEgressDrop) {
     seen_.egress_dropped.fetch_add(1, std::memory_order_relaxed);
   }
@@ -95,24 +99,25 @@ void SitePort::open(const link::PacketRef& ref, TimeNs now) {
   rte_mbuf* packet = pipe->open(ref, no_buffer);
   if (no_buffer) seen_.no_buffer.fetch_add(1, std::memory_order_relaxed);
   if (packet == nullptr) return;
+  if (capture_ != nullptr) {
+    capture_->offer(record, {rte_pktmbuf_mtod(packet, const uint8_t*), packet->data_len});
+  }
   pending_[pending_count_] = packet;
   pending_due_[pending_count_++] = ref.due;
 }
 
-void SitePort::capture(const link::PacketRef& ref, const Pipe& pipe, TimeNs now) {
-  const std::span<const uint8_t> bytes = pipe.bytes(ref);
-  const bool dropped = (ref.flags & link::kDropped) != 0;
-  const CaptureRecord record{.at = dropped ? ref.due : now,
-                             .ingress = pipe.arrival(ref),
-                             .due = ref.due,
-                             .packet_id = pipe.packet_id(ref.sequence),
-                             .frame_bytes = pipe.frame_bytes(ref),
-                             .interface = static_cast<uint16_t>(site_),
-                             .outbound = true,
-                             .flags = ref.flags,
-                             .cause = ref.cause,
-                             .rule = ref.rule};
-  capture_->offer(record, bytes);
+CaptureRecord SitePort::capture_record(const link::PacketRef& ref, const Pipe& pipe,
+                                       TimeNs now) const {
+  return {.at = (ref.flags & link::kDropped) != 0 ? ref.due : now,
+          .ingress = pipe.arrival(ref),
+          .due = ref.due,
+          .packet_id = pipe.packet_id(ref.sequence),
+          .frame_bytes = pipe.frame_bytes(ref),
+          .interface = static_cast<uint16_t>(site_),
+          .outbound = true,
+          .flags = ref.flags,
+          .cause = ref.cause,
+          .rule = ref.rule};
 }
 
 void SitePort::bypass(rte_mbuf* packet, TimeNs now) {

@@ -64,7 +64,7 @@ class SitePort {
   size_t merge(TimeNs now, std::span<link::PacketRef> out);
   void through_egress(TimeNs now);
   void open(const link::PacketRef& ref, TimeNs now);
-  void capture(const link::PacketRef& ref, const Pipe& pipe, TimeNs now);
+  CaptureRecord capture_record(const link::PacketRef& ref, const Pipe& pipe, TimeNs now) const;
   void flush(ClockReader& clock);
 
   const size_t site_;

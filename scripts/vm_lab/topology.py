@@ -38,6 +38,14 @@ def folder_of(pid):
     return next(Path(tempfile.gettempdir()).glob(f"{PREFIX}{pid}-*"), None)
 
 
+def _toml(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
 class ThisMachine:
     """Where the engine runs."""
 
@@ -125,5 +133,5 @@ class VmLab:
         for a, b in itertools.combinations(self.names, 2):
             link = "wire" if len(self.guests) == 2 else f"{a}-{b}"
             lines += ["[[links]]", f'name = "{link}"', f'a = "{a}"', f'b = "{b}"']
-            lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+            lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
         return "\n".join(lines) + "\n"

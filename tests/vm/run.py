@@ -19,10 +19,11 @@ from lab.system import LabError, Unavailable, signals_end_it  # noqa: E402
 from vm_lab.topology import VmLab  # noqa: E402
 
 import cases_capture  # noqa: E402
+import cases_faults  # noqa: E402
 import cases_lab  # noqa: E402
 import cases_perftest  # noqa: E402
 
-CASES = {case.__name__: case for module in (cases_lab, cases_perftest, cases_capture) for case in module.CASES}
+CASES = {case.__name__: case for module in (cases_lab, cases_perftest, cases_capture, cases_faults) for case in module.CASES}
 
 
 def run_case(lab, case, rows):
