@@ -26,7 +26,7 @@ constexpr std::string_view kUsage =
     "       farspan link set NAME KEY=VALUE...    change distance, delay, rtt, rate, loss, jitter\n"
     "       farspan link cut NAME                 cut the fiber\n"
     "       farspan link restore NAME             mend it\n"
-    "       farspan link epoch                    start wire time at 0 on every link\n"
+    "       farspan link epoch                    start wire time and timeline at 0 on every link\n"
     "       farspan link metrics                  the metrics that an emulator exports\n\n"
     "  farspan link set chi-nyc distance=\"700 km\" loss=1e-5\n"
     "  farspan link cut chi-nyc --for 50ms --position \"120 km\"\n\n"

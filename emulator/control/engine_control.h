@@ -82,7 +82,7 @@ class EngineControl {
   // `direction` empty: both. All changes of one call take effect at the same instant per direction.
   virtual Result<Applied> change(std::string_view link, std::optional<Direction> direction,
                                  const std::vector<link::Change>& changes) = 0;
-  // Starts a new epoch of wire time on every link.
+  // Starts a new epoch of wire time, and the timeline anew, on every link.
   virtual Result<Applied> start_epoch() = 0;
   // JSON, schema "farspan.certificate.v1", of the run so far.
   virtual std::string certificate() const = 0;

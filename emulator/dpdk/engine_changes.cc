@@ -125,6 +125,10 @@ Result<TimeNs> Engine::start_epoch() {
   for (size_t number = 0; number < pipes_.size(); ++number) {
     auto done = apply(number, {link::StartEpoch{}});
     if (!done) return done;
+    const config::LinkSpec& link = config_.links[number / 2];
+    for (const link::Change& back : link::ChangesBack(number % 2 == 0 ? link.ab : link.ba)) {
+      ApplyTo(specs_[number], back);
+    }
     applied = std::max(applied, *done);
   }
   return applied - started_;

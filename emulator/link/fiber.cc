@@ -22,6 +22,7 @@ Fiber::Fiber(const DirectionSpec& spec, uint32_t lane, StreamKey key, TimeNs sta
   epochs_.reserve(kMaxChanges);
   for (uint32_t i = 0; i < kMaxChanges; ++i) epochs_.push_back({.fifo = PacketFifo(pool)});
   epochs_[0].delay = OneWayDelay(spec.lanes[lane].path);
+  epochs_[0].length = spec.lanes[lane].path.length;
   epochs_[0].group_index = spec.lanes[lane].path.group_index;
   cuts_.reserve(kMaxChanges);
   if (NeedsCalendar(spec)) calendar_ = MakeCalendar(spec, spec.jitter, capacity, start);
@@ -267,6 +268,7 @@ void Fiber::begin_path(const PathSpec& path) {
   FARSPAN_CHECK(last_epoch_ - first_epoch_ + 1 < kMaxChanges);
   Epoch& e = epoch(++last_epoch_);
   e.delay = OneWayDelay(path);
+  e.length = path.length;
   e.group_index = path.group_index;
   retire_epochs();
 }

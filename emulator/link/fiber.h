@@ -96,6 +96,8 @@ class Fiber {
   void switch_path(TimeNs now, const ProtectionSwitch& change);
   void cut(TimeNs now, Length position, TimeNs duration);
   void restore(TimeNs now);
+  // Those that matter to nothing in flight any more.
+  void forget_cuts(TimeNs now);
   // Whether no light has come through from `since` to `now`, by one cut or several.
   bool is_dark(TimeNs since, TimeNs now) const { return dark_from_ <= since && now < dark_until_; }
   void swap_loss(LossModel& model);
@@ -108,6 +110,7 @@ class Fiber {
   }
   // Of the working path.
   TimeNs delay() const { return epoch(last_epoch_).delay; }
+  Length length() const { return epoch(last_epoch_).length; }
   uint32_t changes_in_flight() const {
     return std::max(static_cast<uint32_t>(cuts_.size()), last_epoch_ - first_epoch_ + 1);
   }
@@ -126,6 +129,7 @@ class Fiber {
   struct Epoch {
     PacketFifo fifo;  // due = entry into the glass
     TimeNs delay{};
+    Length length{};
     double group_index = 0;
     uint64_t in_calendar = 0;
   };
@@ -153,7 +157,6 @@ class Fiber {
   }
   void judge_cut(PacketRef& packet, uint32_t epoch_number, TimeNs entry) const;
   void begin_path(const PathSpec& path);
-  void forget_cuts(TimeNs now);
   void retire_epochs();
   double chance(RandomPurpose purpose, uint64_t index) const {
     return ToUnit(Draw(key_, purpose, index, lane_).lo);

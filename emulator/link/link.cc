@@ -38,7 +38,9 @@ Link::Impl::Impl(const DirectionSpec& direction, const LinkIdentity& link_identi
       start(start_time),
       has_triggers(HasTriggers(direction)),
       pool(MostPackets(direction, capacity), FifoCount(direction)),
-      selector(direction.lanes, direction.rehash) {
+      selector(direction.lanes, direction.rehash),
+      densest(DensestChanges(direction).changes),
+      glass_mm(direction.lanes.size()) {
   lanes.reserve(spec.lanes.size());
   for (uint32_t i = 0; i < spec.lanes.size(); ++i) {
     lanes.emplace_back(spec, i, key, start, MostPackets(spec, capacity), &pool, &counters, this);
@@ -46,11 +48,9 @@ Link::Impl::Impl(const DirectionSpec& direction, const LinkIdentity& link_identi
   trigger_fired.assign(spec.timeline.size(), false);
   events.reserve((3 * spec.timeline.size() + 4 * Fiber::kMaxChanges) * lanes.size());
   timeline.reserve(spec.timeline.size());
-  for (uint32_t i = 0; i < spec.timeline.size(); ++i) {
-    const TimelineEvent& event = spec.timeline[i];
-    timeline.push_back(build_change(event.change));
-    if (!event.triggered) schedule({.at = start + event.at, .index = i});
-  }
+  for (const TimelineEvent& event : spec.timeline) timeline.push_back(build_change(event.change));
+  schedule_timeline(start);
+  publish_room();
 }
 
 // --- Data path -------------------------------------------------------------------------------
@@ -109,6 +109,7 @@ size_t Link::Impl::release(TimeNs now, std::span<PacketRef> out) {
   for (PacketRef& packet : out.first(released)) count_release(packet);
   released_packets += released;
   publish_gauges();
+  if (in_flight.load(std::memory_order_relaxed) > kBusyChanges) forget_changes(now);
   return released;
 }
 

@@ -24,6 +24,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "emulator/base/result.h"
 #include "emulator/base/time.h"
@@ -43,9 +44,12 @@ struct PreparedChangeDeleter {
 };
 using PreparedChangePtr = std::unique_ptr<PreparedChange, PreparedChangeDeleter>;
 
+// What a live StartEpoch sets back: all that the timeline of `spec` may change, as `spec` has it.
+std::vector<Change> ChangesBack(const DirectionSpec& spec);
+
 class Link {
  public:
-  // `start` is the link's time 0 for the timeline and for wire time.
+  // `start` is the link's time 0 for the timeline and for wire time, until a live StartEpoch.
   static Result<std::unique_ptr<Link>> Create(const DirectionSpec& spec,
                                               const LinkIdentity& identity,
                                               const LinkCapacity& capacity, TimeNs start);

@@ -15,6 +15,13 @@ int LaneOf(const Change& change) {
       change);
 }
 
+template <typename... Kinds>
+bool Touches(const DirectionSpec& spec) {
+  return std::any_of(spec.timeline.begin(), spec.timeline.end(), [](const TimelineEvent& event) {
+    return (std::holds_alternative<Kinds>(event.change) || ...);
+  });
+}
+
 }  // namespace
 
 // --- The order of things ---------------------------------------------------------------------
@@ -80,7 +87,9 @@ void Link::Impl::happen(const Event& event) {
 
 void Link::Impl::apply(TimeNs now, PreparedChange& prepared) {
   if (std::holds_alternative<StartEpoch>(prepared.change)) {
+    restart_timeline(now, prepared);
     start_epoch(now);
+    publish_room();
     return;
   }
   const int named = LaneOf(prepared.change);
@@ -90,14 +99,19 @@ void Link::Impl::apply(TimeNs now, PreparedChange& prepared) {
   publish_room();
 }
 
-// Whether another live change is sure to fit: prepare() asks from its own thread.
 void Link::Impl::publish_room() {
-  uint32_t in_flight = 0;
-  for (const Lane& lane : lanes) {
-    in_flight = std::max(in_flight, lane.fiber().changes_in_flight());
+  uint32_t most = 0;
+  for (size_t i = 0; i < lanes.size(); ++i) {
+    most = std::max(most, lanes[i].fiber().changes_in_flight());
+    glass_mm[i].store(lanes[i].fiber().length().mm, std::memory_order_relaxed);
   }
-  const bool events_fit = events.capacity() - events.size() > 8 * lanes.size();
-  has_room.store(in_flight < Fiber::kMaxChanges - 16 && events_fit, std::memory_order_relaxed);
+  in_flight.store(most, std::memory_order_relaxed);
+  events_fit.store(events.capacity() - events.size() > 8 * lanes.size(), std::memory_order_relaxed);
+}
+
+void Link::Impl::forget_changes(TimeNs now) {
+  for (Lane& lane : lanes) lane.fiber().forget_cuts(now);
+  publish_room();
 }
 
 void Link::Impl::change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane) {
@@ -148,6 +162,27 @@ void Link::Impl::look_at_lane(TimeNs now, uint32_t lane) {
   });
 }
 
+void Link::Impl::schedule_timeline(TimeNs from) {
+  for (uint32_t i = 0; i < spec.timeline.size(); ++i) {
+    const TimelineEvent& event = spec.timeline[i];
+    if (!event.triggered) schedule({.at = from + event.at, .index = i});
+  }
+}
+
+// As at the link's start, but for what is in flight.
+void Link::Impl::restart_timeline(TimeNs now, PreparedChange& prepared) {
+  if (prepared.timeline.empty()) return;
+  // No lane is dark once all are restored, so none need be looked at.
+  const bool mends = Touches<Cut, ProtectionSwitch>(spec);
+  std::erase_if(events, [&](const Event& e) { return e.kind == EventKind::kTimeline || mends; });
+  std::make_heap(events.begin(), events.end(), Later{});
+  next_event = events.empty() ? kNever : events.front().at;
+  std::swap(timeline, prepared.timeline);
+  std::fill(trigger_fired.begin(), trigger_fired.end(), false);
+  for (PreparedChange& back : prepared.back) apply(now, back);
+  schedule_timeline(now);
+}
+
 void Link::Impl::start_epoch(TimeNs now) {
   for (Lane& lane : lanes) {
     lane.bottleneck().start_epoch();
@@ -173,20 +208,56 @@ PreparedChange Link::Impl::build_change(const Change& change) const {
   return prepared;
 }
 
+PreparedChange Link::Impl::build_epoch() const {
+  PreparedChange epoch;
+  epoch.change = StartEpoch{};
+  for (const Change& change : ChangesBack(spec)) epoch.back.push_back(build_change(change));
+  for (const TimelineEvent& event : spec.timeline) {
+    epoch.timeline.push_back(build_change(event.change));
+  }
+  return epoch;
+}
+
+// Whether another live change is sure to fit, or a timeline from its start.
+Result<void> Link::Impl::check_room(const Change& change) const {
+  const uint32_t needed =
+      kSpareChanges + (std::holds_alternative<StartEpoch>(change) ? densest : 0);
+  if (in_flight.load(std::memory_order_relaxed) + needed < Fiber::kMaxChanges &&
+      events_fit.load(std::memory_order_relaxed)) {
+    return {};
+  }
+  return Fail(ErrorCode::kConflict,
+              "too many cuts and path changes still matter to packets in flight; try again when "
+              "those have arrived");
+}
+
 // --- The public side -------------------------------------------------------------------------
+
+std::vector<Change> ChangesBack(const DirectionSpec& spec) {
+  std::vector<Change> back;
+  if (Touches<Cut, ProtectionSwitch>(spec)) back.emplace_back(Restore{});
+  for (int i = 0; i < static_cast<int>(spec.lanes.size()); ++i) {
+    const LaneSpec& lane = spec.lanes[static_cast<size_t>(i)];
+    if (Touches<SetPath, ProtectionSwitch>(spec)) back.emplace_back(SetPath{i, lane.path});
+    if (Touches<SetRate>(spec)) back.emplace_back(SetRate{i, lane.rate});
+    if (Touches<SetLoss>(spec)) back.emplace_back(SetLoss{i, lane.loss});
+  }
+  if (Touches<SetJitter>(spec)) back.emplace_back(SetJitter{spec.jitter});
+  return back;
+}
 
 void PreparedChangeDeleter::operator()(PreparedChange* change) const { delete change; }
 
 Result<PreparedChangePtr> Link::prepare(const Change& change) const {
-  if (auto valid = ValidateChange(change, impl_->spec); !valid) {
+  std::vector<Length> glass;
+  for (const auto& mm : impl_->glass_mm) glass.push_back({mm.load(std::memory_order_relaxed)});
+  if (auto valid = ValidateChange(change, impl_->spec, glass); !valid) {
     return tl::unexpected(valid.error());
   }
-  if (!impl_->has_room.load(std::memory_order_relaxed)) {
-    return Fail(ErrorCode::kConflict,
-                "too many cuts and path changes still matter to packets in flight; try again when "
-                "those have arrived");
-  }
-  return PreparedChangePtr(new PreparedChange(impl_->build_change(change)));
+  if (auto room = impl_->check_room(change); !room) return tl::unexpected(room.error());
+  const bool epoch = std::holds_alternative<StartEpoch>(change);
+  return PreparedChangePtr(
+      new PreparedChange(epoch ? impl_->build_epoch() : impl_->build_change(change)));
 }
 
 void Link::apply(TimeNs now, PreparedChange& change) {

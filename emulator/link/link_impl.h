@@ -16,11 +16,17 @@ struct PreparedChange {
   std::vector<JitterModel> jitter;  // SetJitter: for each lane
   std::vector<JitterSpec> jitter_specs;
   std::vector<std::unique_ptr<CalendarQueue>> calendars;
+  // A live StartEpoch: ChangesBack(), and the timeline anew.
+  std::vector<PreparedChange> back;
+  std::vector<PreparedChange> timeline;
 };
 
 struct Link::Impl final : TriggerSink {
   Impl(const DirectionSpec& spec, const LinkIdentity& identity, const LinkCapacity& capacity,
        TimeNs start);
+
+  static constexpr uint32_t kSpareChanges = 16;  // kept free, of Fiber::kMaxChanges
+  static constexpr uint32_t kBusyChanges = 64;   // beyond, they are forgotten as soon as can be
 
   // Something that happens at an instant: a change from the timeline, or a lane to look at, whose
   // flows may have to move.
@@ -60,10 +66,15 @@ struct Link::Impl final : TriggerSink {
   void apply(TimeNs now, PreparedChange& prepared);
   void change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane);
   void publish_room();
+  void forget_changes(TimeNs now);
   void look_when_dark(TimeNs now, TimeNs duration, uint32_t lane);
   void look_at_lane(TimeNs now, uint32_t lane);
   void start_epoch(TimeNs now);
+  void restart_timeline(TimeNs now, PreparedChange& prepared);
+  void schedule_timeline(TimeNs from);
   PreparedChange build_change(const Change& change) const;
+  PreparedChange build_epoch() const;
+  Result<void> check_room(const Change& change) const;
 
   const DirectionSpec spec;
   const LinkIdentity identity;
@@ -83,14 +94,28 @@ struct Link::Impl final : TriggerSink {
   std::vector<Event> events;  // heap, earliest first
   uint64_t events_scheduled = 0;
   TimeNs next_event = kNever;
-  TimeNs horizon{};  // what advance_lanes is working towards
-  std::atomic<bool> has_room{true};
+  TimeNs horizon{};        // what advance_lanes is working towards
+  const uint32_t densest;  // changes of the timeline that matter at once
+
+  // For prepare(), from its own thread:
+  std::atomic<uint32_t> in_flight{1};  // paths or cuts that still matter, of the worst lane
+  std::atomic<bool> events_fit{true};
+  std::vector<std::atomic<int64_t>> glass_mm;  // of each lane's working path
 };
 
 // With duplicates, as many copies as originals may be under way.
 uint64_t MostPackets(const DirectionSpec& spec, const LinkCapacity& capacity);
 
 Result<void> ValidateDirection(const DirectionSpec& spec);
-Result<void> ValidateChange(const Change& change, const DirectionSpec& spec);
+// `glass`: of each lane's path at the time of the change.
+Result<void> ValidateChange(const Change& change, const DirectionSpec& spec,
+                            std::span<const Length> glass);
+
+// The most cuts and path changes of the timeline that matter to packets in flight at once.
+struct Density {
+  uint32_t changes = 0;
+  TimeNs at{};
+};
+Density DensestChanges(const DirectionSpec& spec);
 
 }  // namespace farspan::link

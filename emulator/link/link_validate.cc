@@ -11,19 +11,55 @@ namespace {
 // Kept free of timeline changes for live ones.
 constexpr uint32_t kLiveChanges = 32;
 
-Result<void> ValidatePosition(Length position, const DirectionSpec& spec, int named) {
-  for (size_t i = 0; i < spec.lanes.size(); ++i) {
+Result<void> ValidatePosition(Length position, std::span<const Length> glass, int named) {
+  for (size_t i = 0; i < glass.size(); ++i) {
     if (named != kAllLanes && named != static_cast<int>(i)) continue;
-    if (position.mm >= 0 && position.mm <= spec.lanes[i].path.length.mm) continue;
+    if (position.mm >= 0 && position.mm <= glass[i].mm) continue;
     return Fail(ErrorCode::kInvalid, "a cut at " + ToText(position) +
-                                         " is not on the path, which has " +
-                                         ToText(spec.lanes[i].path.length) + " of glass");
+                                         " is not on the path, which then has " + ToText(glass[i]) +
+                                         " of glass");
   }
   return {};
 }
 
+const PathSpec* NewPath(const Change& change, size_t lane) {
+  const auto of = [&](const auto& c) {
+    return c.lane == kAllLanes || c.lane == static_cast<int>(lane) ? &c.path : nullptr;
+  };
+  if (const auto* set = std::get_if<SetPath>(&change)) return of(*set);
+  if (const auto* protect = std::get_if<ProtectionSwitch>(&change)) return of(*protect);
+  return nullptr;
+}
+
+// Of each lane's path just before event `index` of the timeline. Where triggers decide, the longest
+// that it can be.
+std::vector<Length> GlassBefore(const DirectionSpec& spec, size_t index) {
+  const TimelineEvent& event = spec.timeline[index];
+  std::vector<Length> glass;
+  for (size_t lane = 0; lane < spec.lanes.size(); ++lane) {
+    Length longest = spec.lanes[lane].path.length;
+    Length last = longest;
+    TimeNs set_at{-1};
+    bool open = event.triggered;
+    for (size_t i = 0; i < spec.timeline.size(); ++i) {
+      const TimelineEvent& other = spec.timeline[i];
+      const PathSpec* path = NewPath(other.change, lane);
+      if (path == nullptr || i == index) continue;
+      longest = std::max(longest, path->length);
+      open = open || other.triggered;
+      const bool before = other.at < event.at || (other.at == event.at && i < index);
+      if (!before || other.at < set_at) continue;
+      last = path->length;
+      set_at = other.at;
+    }
+    glass.push_back(open ? longest : last);
+  }
+  return glass;
+}
+
 struct ChangeRules {
   const DirectionSpec& spec;
+  std::span<const Length> glass;
 
   Result<void> lane(int lane) const {
     if (lane >= kAllLanes && lane < static_cast<int>(spec.lanes.size())) return {};
@@ -34,13 +70,13 @@ struct ChangeRules {
   Result<void> operator()(const Cut& c) const {
     if (auto valid = lane(c.lane); !valid) return valid;
     if (c.duration.ns <= 0) return Fail(ErrorCode::kInvalid, "a cut lasts longer than 0");
-    return ValidatePosition(c.position, spec, c.lane);
+    return ValidatePosition(c.position, glass, c.lane);
   }
   Result<void> operator()(const Restore& c) const { return lane(c.lane); }
   Result<void> operator()(const SetPath& c) const { return lane(c.lane); }
   Result<void> operator()(const ProtectionSwitch& c) const {
     if (auto valid = lane(c.lane); !valid) return valid;
-    return ValidatePosition(c.position, spec, c.lane);
+    return ValidatePosition(c.position, glass, c.lane);
   }
   Result<void> operator()(const SetRate& c) const { return lane(c.lane); }
   Result<void> operator()(const SetLoss& c) const {
@@ -54,7 +90,9 @@ struct ChangeRules {
   Result<void> operator()(const StartEpoch&) const { return {}; }
 };
 
-Result<void> ValidateDensity(const DirectionSpec& spec) {
+}  // namespace
+
+Density DensestChanges(const DirectionSpec& spec) {
   TimeNs longest{};
   for (const LaneSpec& lane : spec.lanes) longest = std::max(longest, OneWayDelay(lane.path));
   for (const TimelineEvent& event : spec.timeline) {
@@ -80,23 +118,19 @@ Result<void> ValidateDensity(const DirectionSpec& spec) {
   }
   std::sort(edges.begin(), edges.end());
   int at_once = 0;
+  Density densest;
   for (const auto& [at, change] : edges) {
     at_once += change;
-    if (at_once > static_cast<int>(Fiber::kMaxChanges - kLiveChanges)) {
-      return Fail(ErrorCode::kInvalid,
-                  "the timeline has more than " +
-                      std::to_string(Fiber::kMaxChanges - kLiveChanges) +
-                      " cuts and path changes that matter at once around " + ToText(at) +
-                      ": space them out over the link's delay of " + ToText(longest));
+    if (at_once > static_cast<int>(densest.changes)) {
+      densest = {static_cast<uint32_t>(at_once), at};
     }
   }
-  return {};
+  return densest;
 }
 
-}  // namespace
-
-Result<void> ValidateChange(const Change& change, const DirectionSpec& spec) {
-  return std::visit(ChangeRules{spec}, change);
+Result<void> ValidateChange(const Change& change, const DirectionSpec& spec,
+                            std::span<const Length> glass) {
+  return std::visit(ChangeRules{spec, glass}, change);
 }
 
 Result<void> ValidateDirection(const DirectionSpec& spec) {
@@ -117,10 +151,21 @@ Result<void> ValidateDirection(const DirectionSpec& spec) {
       return Fail(ErrorCode::kInvalid, "a rule triggers an event that does not wait for one");
     }
   }
-  for (const TimelineEvent& event : spec.timeline) {
-    if (auto valid = ValidateChange(event.change, spec); !valid) return valid;
+  for (size_t i = 0; i < spec.timeline.size(); ++i) {
+    const Change& change = spec.timeline[i].change;
+    const bool placed =
+        std::holds_alternative<Cut>(change) || std::holds_alternative<ProtectionSwitch>(change);
+    const std::vector<Length> glass = placed ? GlassBefore(spec, i) : std::vector<Length>{};
+    if (auto valid = ValidateChange(change, spec, glass); !valid) return valid;
   }
-  return ValidateDensity(spec);
+  constexpr uint32_t kMost = Fiber::kMaxChanges - kLiveChanges;
+  if (const Density densest = DensestChanges(spec); densest.changes > kMost) {
+    return Fail(ErrorCode::kInvalid, "the timeline has more than " + std::to_string(kMost) +
+                                         " cuts and path changes that matter at once around " +
+                                         ToText(densest.at) +
+                                         ": space them out over the link's delay");
+  }
+  return {};
 }
 
 }  // namespace farspan::link

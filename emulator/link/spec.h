@@ -189,14 +189,16 @@ struct SetLoss {
 struct SetJitter {
   JitterSpec jitter;
 };
-// Wire time and packet counts of all random processes start again at 0, with the same keys.
+// Wire time and packet counts of all random processes start again at 0, with the same keys. Asked
+// live, the timeline starts again too: cuts, paths, rates, loss or jitter, whichever of these it
+// changes, are first set back to the specification. In the timeline it does not restart that.
 struct StartEpoch {};
 
 using Change =
     std::variant<Cut, Restore, SetPath, ProtectionSwitch, SetRate, SetLoss, SetJitter, StartEpoch>;
 
 struct TimelineEvent {
-  TimeNs at{};             // since the link's start; since the trigger where `triggered`
+  TimeNs at{};             // since the epoch's start; since the trigger where `triggered`
   bool triggered = false;  // waits for a kTrigger rule
   Change change;
 };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -193,6 +194,27 @@ TEST(ProtectionSwitch, LosesTheOldPathForGoodAndTakesTheNewOne) {
       ASSERT_EQ(due[i], sent + k500Km + 7_ms);
     }
   }
+}
+
+TEST(ProtectionSwitch, ACutMayLieOnThePathThatItSelects) {
+  DirectionSpec spec = Glass({}, 500_km);
+  const Change protect = link::ProtectionSwitch{.outage = 1_ms, .path = {.length = 1000_km}};
+  const Change cut = link::Cut{.position = 800_km, .duration = 1_ms};
+  const auto accepted = [&spec] { return link::Link::Create(spec, {}, {}, 0_ns).has_value(); };
+  spec.timeline = {{20_ms, false, cut}, {10_ms, false, protect}};
+  EXPECT_TRUE(accepted());
+  spec.timeline[1].at = 30_ms;
+  EXPECT_FALSE(accepted()) << "the switch comes after the cut";
+  spec.timeline[1] = {1_ms, true, protect};
+  EXPECT_TRUE(accepted()) << "a trigger may have made the switch";
+
+  spec.timeline = {{10_ms, false, protect}};
+  auto link = link::Link::Create(spec, {}, {}, 0_ns);
+  ASSERT_TRUE(link.has_value());
+  EXPECT_FALSE((*link)->prepare(cut).has_value()) << "live, before the switch";
+  std::array<PacketRef, 1> out;
+  EXPECT_EQ((*link)->release(20_ms, out), 0u);
+  EXPECT_TRUE((*link)->prepare(cut).has_value());
 }
 
 // --- Lanes -----------------------------------------------------------------------------------

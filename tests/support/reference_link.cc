@@ -60,7 +60,8 @@ using Moment = std::tuple<TimeNs, int, uint64_t>;
 struct LookAtLane {
   size_t lane;
 };
-using Event = std::variant<link::Change, LookAtLane>;
+struct RestartTimeline {};  // a live StartEpoch
+using Event = std::variant<link::Change, LookAtLane, RestartTimeline>;
 
 class Reference {
  public:
@@ -85,6 +86,8 @@ class Reference {
 
   void happen(TimeNs now, const Event& event);
   void change(TimeNs now, uint32_t lane, const link::Change& change);
+  void begin_timeline(TimeNs now);
+  void restart_timeline(TimeNs now);
   void look_at_lane(TimeNs now, size_t lane);
   static bool DarkThroughout(const Lane& lane, TimeNs since, TimeNs now);
   static void Light(Lane& lane, TimeNs now);
@@ -120,10 +123,13 @@ Reference::Reference(const sim::LinkRun& run)
     lanes_.back().loss.start_epoch(run.start);
     lanes_.back().jitter.start_epoch(run.start);
   }
-  for (const sim::LiveChange& live : run.changes) schedule(live.at, 0, live.change);
-  for (const link::TimelineEvent& event : spec_.timeline) {
-    if (!event.triggered) schedule(run.start + event.at, 1, event.change);
+  for (const sim::LiveChange& live : run.changes) {
+    if (std::holds_alternative<link::StartEpoch>(live.change)) {
+      schedule(live.at, 0, RestartTimeline{});
+    }
+    schedule(live.at, 0, live.change);
   }
+  begin_timeline(run.start);
 }
 
 ReferenceTrace Reference::walk() {
@@ -278,6 +284,7 @@ void Reference::disturb(uint32_t lane, uint64_t index, PacketRef& packet, TimeNs
 
 void Reference::happen(TimeNs now, const Event& event) {
   if (const auto* look = std::get_if<LookAtLane>(&event)) return look_at_lane(now, look->lane);
+  if (std::holds_alternative<RestartTimeline>(event)) return restart_timeline(now);
   const auto& what = std::get<link::Change>(event);
   const int named = std::visit(
       [](const auto& c) {
@@ -288,6 +295,44 @@ void Reference::happen(TimeNs now, const Event& event) {
   for (uint32_t i = 0; i < lanes_.size(); ++i) {
     if (named == link::kAllLanes || named == static_cast<int>(i)) change(now, i, what);
   }
+}
+
+void Reference::begin_timeline(TimeNs now) {
+  for (const link::TimelineEvent& event : spec_.timeline) {
+    if (!event.triggered) schedule(now + event.at, 1, event.change);
+  }
+}
+
+// What is to come of the timeline is forgotten; what has come is undone, cuts first.
+void Reference::restart_timeline(TimeNs now) {
+  std::erase_if(events_, [](const auto& item) {
+    return std::get<1>(item.first) == 1 && std::holds_alternative<link::Change>(item.second);
+  });
+  std::fill(fired_.begin(), fired_.end(), false);
+  for (uint32_t lane = 0; lane < lanes_.size(); ++lane) {
+    const link::LaneSpec& first = spec_.lanes[lane];
+    bool cut = false;
+    bool path = false;
+    for (const link::TimelineEvent& event : spec_.timeline) {
+      const link::Change& what = event.change;
+      const bool switches = std::holds_alternative<link::ProtectionSwitch>(what);
+      cut = cut || switches || std::holds_alternative<link::Cut>(what);
+      path = path || switches || std::holds_alternative<link::SetPath>(what);
+    }
+    if (cut) change(now, lane, link::Restore{});
+    if (path) change(now, lane, link::SetPath{.path = first.path});
+    for (const link::TimelineEvent& event : spec_.timeline) {
+      const link::Change& what = event.change;
+      if (std::holds_alternative<link::SetRate>(what)) {
+        change(now, lane, link::SetRate{.rate = first.rate});
+      } else if (std::holds_alternative<link::SetLoss>(what)) {
+        change(now, lane, link::SetLoss{.loss = first.loss});
+      } else if (std::holds_alternative<link::SetJitter>(what)) {
+        change(now, lane, link::SetJitter{spec_.jitter});
+      }
+    }
+  }
+  begin_timeline(now);
 }
 
 void Reference::change(TimeNs now, uint32_t number, const link::Change& what) {
