@@ -18,6 +18,9 @@
 
 namespace farspan::transport {
 
+// A peer that owes something is asked at least this often before it is given up.
+inline constexpr int64_t kProbesPerTimeout = 16;
+
 // Hints for poll_event; the oldest is forgotten when nobody asks.
 class EventQueue {
  public:

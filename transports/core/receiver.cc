@@ -42,7 +42,7 @@ std::optional<uint64_t> Receiver::post(TimeNs now, const Buffer& buffer, uint32_
   msg.blocks = kNone;
   msg.state = MessageState::kPosted;
   msg.received.clear_all();
-  if (ping_at_ == kNever) ping_at_ = now + TimeNs{config_.timeout.ns / 4};
+  if (ping_at_ == kNever) ping_at_ = now + TimeNs{config_.timeout.ns / kProbesPerTimeout};
   // Receives posted at one time share an ACK.
   paths_[repeat_path_].ack_at = std::min(paths_[repeat_path_].ack_at, now);
   repeat_ack(now, repeat_path_);

@@ -16,7 +16,7 @@ void Receiver::on_deadline(TimeNs now) {
   if (!pending()) {
     ping_at_ = kNever;
   } else if (ping_at_ <= now) {
-    const TimeNs quiet{config_.timeout.ns / 4};
+    const TimeNs quiet{config_.timeout.ns / kProbesPerTimeout};
     if (heard_at_ + quiet <= now) {
       send_control({.type = PacketType::kPing}, repeat_path_);
     }

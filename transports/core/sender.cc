@@ -20,6 +20,7 @@ Sender::Sender(const SpanConfig& config, const ConnectionSetup& setup, std::span
     : Connection(config, setup, events, counters, now),
       recovery_(std::move(recovery)),
       packets_(size_t{setup.paths} * setup.window),
+      losses_(packets_.size()),
       messages_(config.max_requests),
       blocks_(std::max<size_t>(64, size_t{setup.paths} * setup.window / 16)),
       parity_(config.lengths_only ? 0 : size_t{config.parity_symbols} * setup.payload_bytes),
@@ -33,6 +34,10 @@ Sender::Sender(const SpanConfig& config, const ConnectionSetup& setup, std::span
   for (uint32_t i = 0; i < setup.paths; ++i) {
     paths_.emplace_back(paths[i], setup.window, setup.first_number);
     routes_[i] = paths[i]->route();
+  }
+  for (size_t i = losses_.size(); i-- > 0;) {
+    losses_[i].next = free_loss_;
+    free_loss_ = static_cast<uint32_t>(i);
   }
   for (size_t i = blocks_.size(); i-- > 0;) {
     blocks_[i].next_free = free_block_;
@@ -80,7 +85,7 @@ void Sender::fail_requests() {
 void Sender::release_paths() {
   for (uint32_t p = 0; p < setup_.paths; ++p) {
     SendPath& path = paths_[p];
-    for (uint64_t n = path.oldest_inflight; n < path.next; ++n) {
+    for (uint64_t n = path.unsettled; n < path.next; ++n) {
       SentPacket& sent = packet(p, n);
       if (sent.state != State::kInFlight && sent.state != State::kSuspect) continue;
       path.shared->forget(sent.wire_bytes);
@@ -98,20 +103,24 @@ uint64_t Sender::number_at(uint32_t path, uint32_t place) const {
   return base + offset;
 }
 
-void Sender::append(Chain& chain, uint32_t place) {
+uint32_t Sender::record_loss(uint32_t place) {
+  const uint32_t id = free_loss_;
+  FARSPAN_CHECK(id != kNone);
+  Loss& loss = losses_[id];
+  free_loss_ = loss.next;
+  ++losses_used_;
   SentPacket& sent = packets_[place];
-  FARSPAN_CHECK(!sent.chained);
-  sent.chained = true;
-  sent.next = kNone;
-  (chain.empty() ? chain.head : packets_[chain.tail].next) = place;
-  chain.tail = place;
+  loss = {.origin = place, .index = sent.index, .block = sent.block, .message = sent.message};
+  sent.loss = id;
+  return id;
 }
 
-uint32_t Sender::remove_head(Chain& chain) {
-  const uint32_t place = chain.head;
-  chain.head = packets_[place].next;
-  packets_[place].chained = false;
-  return place;
+void Sender::forget_loss(uint32_t id) {
+  Loss& loss = losses_[id];
+  if (packets_[loss.origin].loss == id) packets_[loss.origin].loss = kNone;
+  loss.next = free_loss_;
+  free_loss_ = id;
+  --losses_used_;
 }
 
 void Sender::on_sent(uint64_t id, TimeNs actual) {
@@ -152,7 +161,8 @@ TimeNs Sender::own_deadline() const {
     next = std::min({next, path_timeout(path), suspect_due(path)});
   }
   const bool repair = !repairs_.empty();
-  if (repair || group_.sent < group_.parity * group_.blocks || data_ready()) {
+  const bool parity = group_.parity != 0 && cursor_index_ >= group_.end;
+  if (repair || parity || data_ready()) {
     next = std::min(next, earliest_departure(repair));
   } else if (inflight_ == 0 && idle_ping_at_ == kNever) {
     next = TimeNs{INT64_MIN};  // so that on_deadline sets it
@@ -176,7 +186,7 @@ void Sender::on_deadline(TimeNs now) {
     }
     const TimeNs rtt = paths_[0].shared->timeout({});
     idle_ping_at_ = now + std::min(TimeNs{rtt.ns << std::min(idle_pings_, 20u)},
-                                   TimeNs{config_.timeout.ns / 4});
+                                   TimeNs{config_.timeout.ns / kProbesPerTimeout});
   }
 }
 

@@ -10,7 +10,7 @@
 // deficit from the ACKs alone; only deficits are sent again, and only data.
 //
 // Threading: one thread. O(1) per packet, and nothing allocates after construction: memory is
-// paths x window x (64 + 1/8) bytes, and the parity store.
+// paths x window x (96 + 1/8) bytes, and the parity store.
 #pragma once
 
 #include <cstdint>
@@ -44,19 +44,31 @@ class Sender final : public Connection {
     TimeNs sent{};
     TimeNs nacked{};
     DeliveryStamp stamp;
-    uint32_t index = 0;  // datagram, or slot of the parity store
-    uint32_t next = kNone;
+    uint32_t index = 0;     // datagram, or slot of the parity store
+    uint32_t next = kNone;  // suspect
     uint32_t block = kNone;
+    uint32_t loss = kNone;  // lost: its record, while there is one
     uint16_t message = 0;
     uint16_t wire_bytes = 0;
     uint16_t generation = 0;  // of the block
     State state = State::kFree;
-    uint8_t copies = 0;
     bool parity = false;
-    bool spare = false;    // a further copy of a repair: if it is lost, so be it
-    bool chained = false;  // in a chain below: its place in the ring must not be reused
+    bool spare = false;     // a further copy of a repair: if it is lost, so be it
+    bool repaired = false;  // lost, and a repair for its block has left
   };
-  struct Chain {
+  // A datagram that is to be sent again, or whose block may yet need it. There are as many records
+  // as packets could be lost: new data waits where that is not certain.
+  struct Loss {
+    uint32_t origin = 0;  // place of the packet
+    uint32_t index = 0;
+    uint32_t block = kNone;
+    uint32_t next = kNone;
+    uint16_t message = 0;
+    uint8_t copies = 0;
+    bool spare = false;      // one copy has left
+    bool cancelled = false;  // it came after all
+  };
+  struct Chain {  // of losses, or of suspects
     uint32_t head = kNone;
     uint32_t tail = kNone;
     bool empty() const { return head == kNone; }
@@ -78,7 +90,8 @@ class Sender final : public Connection {
     uint32_t planned = 0;  // symbols sent or certain to be sent
     uint32_t lost = 0;
     uint32_t acked = 0;
-    uint32_t queued = 0;  // repairs on their way out
+    uint32_t queued = 0;      // repairs on their way out
+    uint32_t duplicates = 0;  // symbols that came after all, beside their repair
     uint32_t parity_slot = 0;
     uint32_t next_free = kNone;
     uint16_t generation = 0;
@@ -102,8 +115,8 @@ class Sender final : public Connection {
     Path* shared;
     BitRing unacked;
     uint64_t next;             // number
-    uint64_t unsettled;        // lowest number that is in flight, suspect, or chained
-    uint64_t oldest_inflight;  // lowest in flight or suspect
+    uint64_t unsettled;        // lowest number in flight or suspect
+    uint64_t oldest_inflight;  // lowest in flight, `next` if none is
     uint64_t highest;          // one past the highest number reported
     uint64_t inflight = 0;     // packets
     TimeNs timeout_after{};
@@ -150,12 +163,13 @@ class Sender final : public Connection {
   // sender_send.cc
   enum class Work : uint8_t { kNone, kRepair, kParity, kData };
   Work next_work();
-  uint32_t next_repair();
+  bool next_repair();
   bool data_ready() const;
   uint32_t pick_path(TimeNs now, TimeNs horizon, bool repair);
   TimeNs earliest_departure(bool repair) const;
   bool usable(const SendPath& path, bool repair, bool all) const;
   bool may_send(const SendPath& path, bool repair) const;
+  GroupPlan fit(GroupPlan plan) const;
   void start_group(TimeNs now);
   void encode_group();
   bool alloc_parity(uint32_t count, uint32_t& first);
@@ -191,12 +205,27 @@ class Sender final : public Connection {
     sent.block = block;
     sent.generation = blocks_[block].generation;
   }
-  void append(Chain& chain, uint32_t place);
-  uint32_t remove_head(Chain& chain);
+  template <typename Item>
+  static void append(std::vector<Item>& items, Chain& chain, uint32_t place) {
+    items[place].next = kNone;
+    (chain.empty() ? chain.head : items[chain.tail].next) = place;
+    chain.tail = place;
+  }
+  template <typename Item>
+  static uint32_t remove_head(const std::vector<Item>& items, Chain& chain) {
+    const uint32_t place = chain.head;
+    chain.head = items[place].next;
+    return place;
+  }
+  uint32_t record_loss(uint32_t place);
+  void forget_loss(uint32_t loss);
 
   const RecoveryPtr recovery_;
   std::vector<SendPath> paths_;
   std::vector<SentPacket> packets_;  // per path a ring of setup_.window
+  std::vector<Loss> losses_;
+  uint32_t free_loss_ = kNone;
+  uint64_t losses_used_ = 0;
   std::vector<Message> messages_;
   std::vector<Block> blocks_;
   uint32_t free_block_ = kNone;

@@ -82,10 +82,12 @@ void Sender::on_delivered(TimeNs at, uint32_t p, uint64_t number, AckTally& tall
   if (before == State::kLost) {
     ++counters_.spurious;
     path.shared->losses().on_late();
+    if (sent.loss != kNone) losses_[sent.loss].cancelled = true;
     if (sent.block != kNone && blocks_[sent.block].generation == sent.generation) {
       Block& block = blocks_[sent.block];
       --block.lost;
       ++block.acked;
+      if (sent.repaired) ++block.duplicates;
     }
   } else {
     tally.bytes += sent.wire_bytes;
@@ -109,7 +111,7 @@ void Sender::on_missing(TimeNs at, uint32_t p, uint64_t number) {
   SentPacket& sent = packet(p, number);
   sent.nacked = at;
   sent.state = State::kSuspect;
-  append(path.suspects, ref(p, number));
+  append(packets_, path.suspects, ref(p, number));
 }
 
 TimeNs Sender::suspect_due(const SendPath& path) const {
@@ -124,7 +126,7 @@ TimeNs Sender::suspect_due(const SendPath& path) const {
 void Sender::check_suspects(TimeNs now, uint32_t p) {
   SendPath& path = paths_[p];
   while (suspect_due(path) <= now) {
-    const uint32_t place = remove_head(path.suspects);
+    const uint32_t place = remove_head(packets_, path.suspects);
     if (packets_[place].state == State::kSuspect) declare_lost(now, p, number_at(p, place));
   }
   settle(path);
@@ -144,7 +146,9 @@ void Sender::declare_lost(TimeNs at, uint32_t p, uint64_t number) {
   if (sent.block != kNone) {
     Block& block = blocks_[sent.block];
     ++block.lost;
-    if (lost.needed && !sent.parity) append(block.missing, ref(p, number));
+    if (lost.needed && !sent.parity) {
+      append(losses_, block.missing, record_loss(ref(p, number)));
+    }
     if (lost.needed) repaired = !repair_block(block, lost);
     free_if_resolved(sent.block);
   } else if (!sent.spare) {
@@ -152,8 +156,9 @@ void Sender::declare_lost(TimeNs at, uint32_t p, uint64_t number) {
     if (action.go_back) {
       go_back(of, sent.index);
     } else if (lost.needed && action.copies != 0) {
-      sent.copies = static_cast<uint8_t>(action.copies);
-      append(repairs_, ref(p, number));
+      const uint32_t id = record_loss(ref(p, number));
+      losses_[id].copies = static_cast<uint8_t>(action.copies);
+      append(losses_, repairs_, id);
     }
     repaired = !lost.needed;
   }
@@ -163,14 +168,14 @@ void Sender::declare_lost(TimeNs at, uint32_t p, uint64_t number) {
 // Queues as many of the block's missing datagrams as it lacks symbols; whether there were any.
 bool Sender::repair_block(Block& block, const LostPacket& lost) {
   bool queued = false;
-  while (block.planned - block.lost < block.data && !block.missing.empty()) {
-    const uint32_t place = remove_head(block.missing);
-    SentPacket& sent = packets_[place];
-    if (sent.state != State::kLost) continue;
-    const LossAction action = recovery_->on_lost(lost);
-    sent.copies = static_cast<uint8_t>(std::max(1u, action.copies));
-    sent.spare = false;
-    append(repairs_, place);
+  while (block.planned - block.lost - block.duplicates < block.data && !block.missing.empty()) {
+    const uint32_t id = remove_head(losses_, block.missing);
+    if (losses_[id].cancelled) {
+      forget_loss(id);
+      continue;
+    }
+    losses_[id].copies = static_cast<uint8_t>(std::max(1u, recovery_->on_lost(lost).copies));
+    append(losses_, repairs_, id);
     ++block.planned;
     ++block.queued;
     queued = true;
@@ -182,13 +187,7 @@ bool Sender::repair_block(Block& block, const LostPacket& lost) {
 void Sender::free_if_resolved(uint32_t place) {
   Block& block = blocks_[place];
   if (block.acked + block.lost < block.planned || block.queued != 0) return;
-  for (uint32_t b = 0; b < group_.blocks; ++b) {
-    if (group_.block[b] == place) return;  // its parity is not out yet
-  }
-  while (!block.missing.empty()) {
-    const uint32_t missing = remove_head(block.missing);
-    settle(paths_[missing / setup_.window]);
-  }
+  while (!block.missing.empty()) forget_loss(remove_head(losses_, block.missing));
   ++block.generation;
   block.next_free = free_block_;
   free_block_ = place;
@@ -223,7 +222,7 @@ TimeNs Sender::patience(const SendPath& path) const {
 }
 
 TimeNs Sender::path_timeout(const SendPath& path) const {
-  if (path.inflight == 0) return kNever;
+  if (path.oldest_inflight == path.next) return kNever;
   const auto p = static_cast<uint32_t>(&path - paths_.data());
   return std::max(packet(p, path.oldest_inflight).sent + patience(path), path.timeout_after);
 }
@@ -249,7 +248,8 @@ void Sender::on_path_timeout(TimeNs now, uint32_t p) {
   ++counters_.timeouts;
   path.shared->controller().on_timeout(now);
   const uint32_t shift = std::min(++path.backoff, 20u);
-  path.timeout_after = now + std::min(TimeNs{wait.ns << shift}, TimeNs{config_.timeout.ns / 4});
+  path.timeout_after =
+      now + std::min(TimeNs{wait.ns << shift}, TimeNs{config_.timeout.ns / kProbesPerTimeout});
   ping(p, path.unsettled);
 }
 
@@ -257,14 +257,13 @@ void Sender::on_path_timeout(TimeNs now, uint32_t p) {
 void Sender::settle(SendPath& path) {
   const auto p = static_cast<uint32_t>(&path - paths_.data());
   while (path.unsettled < path.next) {
-    const SentPacket& sent = packet(p, path.unsettled);
-    if (sent.chained || (sent.state != State::kAcked && sent.state != State::kLost)) break;
+    const State state = packet(p, path.unsettled).state;
+    if (state == State::kInFlight || state == State::kSuspect) break;
     ++path.unsettled;
   }
   path.oldest_inflight = std::max(path.oldest_inflight, path.unsettled);
   while (path.oldest_inflight < path.next) {
-    const State state = packet(p, path.oldest_inflight).state;
-    if (state == State::kInFlight || state == State::kSuspect) break;
+    if (packet(p, path.oldest_inflight).state == State::kInFlight) break;
     ++path.oldest_inflight;
   }
 }

@@ -47,35 +47,32 @@ bool Sender::data_ready() const {
   return cursor_index_ < base + window;
 }
 
-// Drops what need not be sent any more from the head of the chain; kNone if nothing is left.
-uint32_t Sender::next_repair() {
+// Drops what need not be sent any more from the head of the chain; whether anything is left.
+bool Sender::next_repair() {
   while (!repairs_.empty()) {
-    SentPacket& sent = packets_[repairs_.head];
-    if (sent.state == State::kLost && full_message(sent.message) >= complete_) return repairs_.head;
-    const uint32_t place = remove_head(repairs_);
-    if (sent.block != kNone && !sent.spare) {
-      --blocks_[sent.block].queued;
-      --blocks_[sent.block].planned;
-      free_if_resolved(sent.block);
-    }
-    settle(paths_[place / setup_.window]);
+    const Loss& loss = losses_[repairs_.head];
+    if (!loss.cancelled && full_message(loss.message) >= complete_) return true;
+    const uint32_t block = loss.spare ? kNone : loss.block;
+    forget_loss(remove_head(losses_, repairs_));
+    if (block == kNone) continue;
+    --blocks_[block].queued;
+    --blocks_[block].planned;
+    free_if_resolved(block);
   }
-  return kNone;
+  return false;
 }
 
 Sender::Work Sender::next_work() {
-  if (next_repair() != kNone) return Work::kRepair;
+  if (next_repair()) return Work::kRepair;
   if (group_.parity != 0 && group_.message < complete_) drop_group();
   skip_complete();
   if (group_.parity != 0 && cursor_index_ >= group_.end) return Work::kParity;
   return data_ready() ? Work::kData : Work::kNone;
 }
 
-// Room in the ring; an eighth of it is for repairs, so that new data cannot shut them out.
 bool Sender::may_send(const SendPath& path, bool repair) const {
-  const uint64_t used = path.next - path.unsettled;
-  const uint64_t limit = repair ? setup_.window : setup_.window - setup_.window / 8;
-  return used < limit &&
+  return path.next - path.unsettled < setup_.window &&
+         (repair || losses_used_ + inflight_ < losses_.size()) &&
          path.shared->has_room(setup_.payload_bytes + config_.overhead_bytes + kMaxHeaderBytes);
 }
 
@@ -160,7 +157,7 @@ Sender::SentPacket& Sender::send_symbol(TimeNs now, uint32_t p, uint64_t message
   sent.wire_bytes = static_cast<uint16_t>(wire);
   sent.state = State::kInFlight;
   path.unacked.set(number);
-  if (path.inflight++ == 0) path.oldest_inflight = number;
+  ++path.inflight;
   ++inflight_;
   const bool more = !repairs_.empty() || group_.parity != 0 || data_ready();
   sent.stamp = path.shared->on_sent(slot.tx_time, wire, !more);
@@ -176,22 +173,32 @@ Sender::SentPacket& Sender::send_datagram(TimeNs now, uint32_t path, uint64_t nu
 }
 
 void Sender::send_repair(TimeNs now, uint32_t path, TxSlot& slot) {
-  const uint32_t place = remove_head(repairs_);
-  SentPacket& old = packets_[place];
-  const SentPacket before = old;
-  if (before.copies > 1) {
-    old.copies = static_cast<uint8_t>(before.copies - 1);
-    old.spare = true;  // from now on
-    append(repairs_, place);
+  const uint32_t id = remove_head(losses_, repairs_);
+  const Loss loss = losses_[id];
+  if (!loss.spare && packets_[loss.origin].loss == id) packets_[loss.origin].repaired = true;
+  if (loss.copies > 1 && losses_used_ + inflight_ < losses_.size()) {
+    losses_[id].copies = static_cast<uint8_t>(loss.copies - 1);
+    losses_[id].spare = true;
+    append(losses_, repairs_, id);
+  } else {
+    forget_loss(id);
   }
-  settle(paths_[place / setup_.window]);
-  SentPacket& sent = send_datagram(now, path, full_message(before.message), before.index, slot);
-  sent.spare = before.spare;
-  if (!before.spare && before.block != kNone) {
-    join(sent, before.block);
-    --blocks_[before.block].queued;
+  SentPacket& sent = send_datagram(now, path, full_message(loss.message), loss.index, slot);
+  sent.spare = loss.spare;
+  if (!loss.spare && loss.block != kNone) {
+    join(sent, loss.block);
+    --blocks_[loss.block].queued;
   }
   ++counters_.data_resent;
+}
+
+// A group must fit well into the receiver's window, which cannot move on before it is complete.
+GroupPlan Sender::fit(GroupPlan plan) const {
+  const uint32_t room = setup_.window / 4;
+  plan.parity = std::min(plan.parity, room / 2);
+  plan.data = std::min(plan.data, room - plan.parity);
+  plan.blocks = std::max(1u, std::min(plan.blocks, room / (plan.data + plan.parity)));
+  return plan;
 }
 
 void Sender::start_group(TimeNs) {
@@ -206,7 +213,7 @@ void Sender::start_group(TimeNs) {
   }
   const uint32_t left = msg.datagrams - cursor_index_;
   const GroupPlan plan =
-      recovery_->plan_group({msg.datagrams, left, until_dry(), rtt, loss, burst});
+      fit(recovery_->plan_group({msg.datagrams, left, until_dry(), rtt, loss, burst}));
   group_ = {};
   group_.message = cursor_message_;
   group_.first = cursor_index_;
@@ -347,10 +354,7 @@ void Sender::drop_group() {
 void Sender::go_back(uint64_t to, uint32_t index) {
   if (to > cursor_message_ || (to == cursor_message_ && index >= cursor_index_)) return;
   if (group_.parity != 0) drop_group();
-  while (!repairs_.empty()) {
-    const uint32_t place = remove_head(repairs_);
-    settle(paths_[place / setup_.window]);
-  }
+  while (!repairs_.empty()) forget_loss(remove_head(losses_, repairs_));
   unsent_ += cursor_index_;
   while (cursor_message_ > to) unsent_ += message(--cursor_message_).datagrams;
   unsent_ -= index;

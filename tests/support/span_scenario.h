@@ -1,0 +1,36 @@
+// A random scenario for Span: messages over a bad link, and what must hold whatever happens.
+//
+// The seed chooses everything: recovery and controller, the link's rate, length, loss, bursts,
+// reordering, duplication, corruption, cuts, lanes, queue; windows, numbers that wrap, paths, MAC;
+// message sizes and who posts when; and how the driver cuts its batches.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/support/span_pair.h"
+
+namespace farspan::test {
+
+struct SpanScenario {
+  uint64_t seed = 0;
+  PairOptions pair;
+  std::vector<uint64_t> messages;  // bytes of each
+  bool eager = true;               // all at once, else one after the other
+  bool round_trips_count = false;  // one lane, no jitter: nothing may leave again within an RTT
+  TimeNs rtt{};                    // propagation
+};
+
+// Up to about `packets` datagrams. 0 for recovery, congestion: the seed's choice.
+SpanScenario RandomScenario(uint64_t seed, uint64_t packets = 2'000);
+std::string Describe(const SpanScenario& scenario);
+
+struct ScenarioResult {
+  uint64_t hash = 0;     // of the trace
+  uint64_t packets = 0;  // that left either side
+  std::string failure;   // empty: every byte came once and in order, within the time allowed
+};
+ScenarioResult RunScenario(const SpanScenario& scenario);
+
+}  // namespace farspan::test
