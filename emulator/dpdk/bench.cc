@@ -12,9 +12,7 @@
 #include <cstring>
 #include <thread>
 
-#include "emulator/dpdk/control_thread.h"
-#include "emulator/dpdk/hugepages.h"
-#include "emulator/dpdk/memory_plan.h"
+#include "emulator/dpdk/runtime.h"
 #include "emulator/dpdk/site_port.h"
 
 namespace farspan::dpdk {
@@ -77,12 +75,7 @@ class Source {
 
 struct Bench::Impl {
   Options options;
-  MemoryPlan memory;
-  bool hugepages = false;
-  std::unique_ptr<HugepageReservation> reservation;
-  std::unique_ptr<Eal> eal;
-  std::unique_ptr<EngineClock> clock;
-  Mempool pool;
+  std::unique_ptr<Runtime> runtime;
 };
 
 namespace {
@@ -90,8 +83,8 @@ namespace {
 // One case, on the lcore.
 class Round {
  public:
-  Round(const BenchCase& asked_case, EngineClock& engine_clock, rte_mempool* packets, Pipe& link,
-        SitePort& end, PortObservations& seen)
+  Round(const BenchCase& asked_case, const EngineClock& engine_clock, rte_mempool* packets,
+        Pipe& link, SitePort& end, PortObservations& seen)
       : asked_(asked_case),
         clock_(engine_clock),
         pool_(packets),
@@ -116,7 +109,7 @@ class Round {
   void step(ClockReader& reader, Source& source, Totals& totals);
 
   const BenchCase& asked_;
-  EngineClock& clock_;
+  const EngineClock& clock_;
   rte_mempool* const pool_;
   Pipe& pipe_;
   SitePort& port_;
@@ -223,55 +216,31 @@ config::LinkSpec LinkFor(const BenchCase& bench_case) {
 }  // namespace
 
 Result<std::unique_ptr<Bench>> Bench::Create(const Options& options) {
+  RuntimeOptions runtime;
+  runtime.need.directions.push_back({.packets_max = options.held_packets_max});
+  runtime.need.directions[0].in_flight_bytes =
+      options.held_packets_max * link::WireBytes(options.largest_frame_bytes);
+  runtime.need.largest_frame_bytes = options.largest_frame_bytes;
+  runtime.need.ports = 1;
+  runtime.eal_arguments = options.eal_arguments;
+  runtime.reserve_hugepages = options.reserve_hugepages;
+  auto started = Runtime::Start(runtime);
+  if (!started) return tl::unexpected(started.error());
   auto impl = std::make_unique<Impl>();
   impl->options = options;
-  MemoryNeed need;
-  need.directions.push_back({.packets_max = options.held_packets_max});
-  need.directions[0].in_flight_bytes =
-      options.held_packets_max * link::WireBytes(options.largest_frame_bytes);
-  need.largest_frame_bytes = options.largest_frame_bytes;
-  need.ports = 1;
-  MachineMemory machine = ReadMachineMemory();
-  if (options.reserve_hugepages) {
-    const uint64_t missing = MissingHugepages(PlanMemory(need).eal_bytes, machine);
-    if (missing != 0) {
-      auto reserved = HugepageReservation::Take(missing);
-      if (!reserved) return tl::unexpected(reserved.error());
-      impl->reservation = std::move(*reserved);
-      machine = ReadMachineMemory();
-    }
-  }
-  auto memory = ChooseMemory(need, machine);
-  if (!memory) return tl::unexpected(memory.error());
-  impl->memory = memory->plan;
-  impl->hugepages = memory->hugepages;
-  EalOptions eal;
-  eal.memory = *memory;
-  eal.cpus = CpusAtStart();
-  eal.polling_cpus = ChoosePollingCpus(eal.cpus, 1).cpus;
-  eal.user_arguments = options.eal_arguments;
-  auto started = Eal::Start(eal);
-  if (!started) return tl::unexpected(started.error());
-  impl->eal = std::move(*started);
-  auto clock = EngineClock::Start();
-  if (!clock) return tl::unexpected(clock.error());
-  impl->clock = std::move(*clock);
-  auto pool = MakePacketPool("farspan", impl->memory.mbufs, impl->memory.data_room_bytes,
-                             impl->memory.cache_mbufs);
-  if (!pool) return tl::unexpected(pool.error());
-  impl->pool = std::move(*pool);
+  impl->runtime = std::move(*started);
   return std::unique_ptr<Bench>(new Bench(std::move(impl)));
 }
 
 Bench::Bench(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Bench::~Bench() = default;
 
-bool Bench::hugepages() const { return impl_->hugepages; }
+bool Bench::hugepages() const { return impl_->runtime->memory().hugepages; }
 
 Result<BenchResult> Bench::run(const BenchCase& bench_case) {
   const config::LinkSpec link = LinkFor(bench_case);
   PortOptions port_options;
-  port_options.pool = impl_->pool.get();
+  port_options.pool = impl_->runtime->pool();
   port_options.mtu = std::max(1500u, bench_case.frame_bytes);
   auto opened = Port::Open({config::PortKind::kVdev, "net_null0", "net_null0"}, port_options);
   if (!opened) return tl::unexpected(opened.error());
@@ -282,16 +251,18 @@ Result<BenchResult> Bench::run(const BenchCase& bench_case) {
   setup.to = 1;
   setup.mtu = 9000;
   setup.capacity.packets = impl_->options.held_packets_max;
-  setup.ring_bytes = impl_->memory.byte_ring_bytes[0];
-  setup.pool = impl_->pool.get();
-  setup.start = impl_->clock->now();
+  setup.ring_bytes = impl_->runtime->memory().plan.byte_ring_bytes[0];
+  setup.pool = impl_->runtime->pool();
+  setup.start = impl_->runtime->clock().now();
   setup.ingress = &source_seen;
   auto pipe = Pipe::Create(setup);
   if (!pipe) return tl::unexpected(pipe.error());
   port.add_incoming(pipe->get());
+  impl_->runtime->memory_taken();
 
-  Round round(bench_case, *impl_->clock, impl_->pool.get(), **pipe, port, source_seen);
-  const unsigned lcore = impl_->eal->polling_lcores()[0];
+  Round round(bench_case, impl_->runtime->clock(), impl_->runtime->pool(), **pipe, port,
+              source_seen);
+  const unsigned lcore = impl_->runtime->lcores()[0];
   if (rte_eal_remote_launch(RunRound, &round, lcore) != 0) {
     return Fail(ErrorCode::kMachine, "the polling lcore would not start");
   }

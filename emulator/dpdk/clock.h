@@ -20,13 +20,12 @@
 #include <string>
 #include <thread>
 
+#include "emulator/base/int128.h"
 #include "emulator/base/result.h"
 #include "emulator/base/seqlock.h"
 #include "emulator/base/time.h"
 
 namespace farspan::dpdk {
-
-__extension__ using Int128 = __int128;
 
 // ns = base_ns + floor((ticks - base_ticks) x ns_per_tick), ns_per_tick in 2^-48.
 struct ClockMap {

@@ -52,57 +52,33 @@ int64_t UnixNsAt(const EngineClock& clock, TimeNs at) {
 Result<std::unique_ptr<Engine>> Engine::Create(const config::EmulatorConfig& config,
                                                const EngineOptions& options) {
   std::unique_ptr<Engine> engine(new Engine(config, config::MakePlan(config)));
-  if (auto eal = engine->start_eal(options); !eal) return tl::unexpected(eal.error());
+  if (auto runtime = engine->start_runtime(options); !runtime) {
+    return tl::unexpected(runtime.error());
+  }
   if (auto ports = engine->open_ports(); !ports) return tl::unexpected(ports.error());
   if (auto pipes = engine->build_pipes(); !pipes) return tl::unexpected(pipes.error());
   engine->build_loops();
   if (auto capture = engine->start_capture(); !capture) return tl::unexpected(capture.error());
+  engine->runtime_->memory_taken();
   return engine;
 }
 
 Engine::Engine(const config::EmulatorConfig& config, config::Plan plan)
     : config_(config), plan_(std::move(plan)), forwarder_(config) {}
 
-Result<void> Engine::start_eal(const EngineOptions& options) {
-  const MemoryNeed need = NeedFor(config_, plan_);
-  MachineMemory machine = Limited(ReadMachineMemory(), config_.engine);
-  if (options.reserve_hugepages) {
-    const uint64_t missing = MissingHugepages(PlanMemory(need).eal_bytes, machine);
-    if (missing != 0) {
-      auto reserved = HugepageReservation::Take(missing);
-      if (!reserved) return tl::unexpected(reserved.error());
-      hugepages_ = std::move(*reserved);
-      machine = Limited(ReadMachineMemory(), config_.engine);
-    }
-  }
-  auto memory = ChooseMemory(need, machine);
-  if (!memory) return tl::unexpected(memory.error());
-  memory_ = memory->plan;
-  memory_note_ = memory->note;
-
-  EalOptions eal;
-  eal.memory = *memory;
-  eal.cpus = CpusAtStart();
-  if (config_.engine.lcores.empty()) {
-    eal.polling_cpus = ChoosePollingCpus(eal.cpus, std::max<uint32_t>(1, plan_.lcores)).cpus;
-  } else {
-    eal.polling_cpus.assign(config_.engine.lcores.begin(), config_.engine.lcores.end());
-  }
+Result<void> Engine::start_runtime(const EngineOptions& options) {
+  RuntimeOptions runtime;
+  runtime.need = NeedFor(config_, plan_);
+  runtime.engine = config_.engine;
+  runtime.lcores = plan_.lcores;
   for (const config::SiteSpec& site : config_.sites) {
-    if (site.port.kind == config::PortKind::kPci) eal.pci_devices.push_back(site.port.target);
+    if (site.port.kind == config::PortKind::kPci) runtime.pci_devices.push_back(site.port.target);
   }
-  eal.user_arguments = options.eal_arguments;
-  auto started = Eal::Start(eal);
+  runtime.eal_arguments = options.eal_arguments;
+  runtime.reserve_hugepages = options.reserve_hugepages;
+  auto started = Runtime::Start(runtime);
   if (!started) return tl::unexpected(started.error());
-  eal_ = std::move(*started);
-
-  auto clock = EngineClock::Start();
-  if (!clock) return tl::unexpected(clock.error());
-  clock_ = std::move(*clock);
-  auto pool =
-      MakePacketPool("farspan", memory_.mbufs, memory_.data_room_bytes, memory_.cache_mbufs);
-  if (!pool) return tl::unexpected(pool.error());
-  pool_ = std::move(*pool);
+  runtime_ = std::move(*started);
   return {};
 }
 
@@ -113,10 +89,10 @@ Result<void> Engine::open_ports() {
   }
   for (size_t site = 0; site < config_.sites.size(); ++site) {
     PortOptions options;
-    options.pool = pool_.get();
+    options.pool = runtime_->pool();
     options.mtu = config_.engine.mtu;
     options.packets_per_s = packets_per_s;
-    options.stamp_clock = clock_.get();
+    options.stamp_clock = &clock();
     auto port = Port::Open(config_.sites[site].port, options);
     if (!port) return tl::unexpected(port.error());
     ports_.push_back(std::make_unique<SitePort>(site, std::move(*port)));
@@ -131,7 +107,7 @@ Result<void> Engine::build_pipes() {
     FARSPAN_CHECK(at != config_.sites.end());
     return static_cast<size_t>(at - config_.sites.begin());
   };
-  const TimeNs start = clock_->now();
+  const TimeNs start = clock().now();
   for (const config::LinkSpec& link : config_.links) {
     for (uint32_t direction = 0; direction < 2; ++direction) {
       const auto number = static_cast<uint32_t>(pipes_.size());
@@ -144,8 +120,8 @@ Result<void> Engine::build_pipes() {
       setup.seed = config_.seed;
       setup.mtu = config_.engine.mtu;
       setup.capacity.packets = plan_.directions[number].held_packets;
-      setup.ring_bytes = memory_.byte_ring_bytes[number];
-      setup.pool = pool_.get();
+      setup.ring_bytes = runtime_->memory().plan.byte_ring_bytes[number];
+      setup.pool = runtime_->pool();
       setup.node = ports_[setup.to]->port().numa_node();
       setup.start = start;
       setup.ingress = &ports_[setup.from]->observations();
@@ -187,7 +163,7 @@ bool Engine::spins() const {
   if (config_.engine.idle != config::IdlePolicy::kAuto) {
     return config_.engine.idle == config::IdlePolicy::kSpin;
   }
-  return CpusAtStart().size() >= eal_->polling_lcores().size() + 2;
+  return CpusAtStart().size() >= runtime_->lcores().size() + 2;
 }
 
 void Engine::build_loops() {
@@ -195,13 +171,13 @@ void Engine::build_loops() {
   for (const config::DirectionPlan& direction : plan_.directions) {
     longest = std::max(longest, direction.largest_delay);
   }
-  const std::vector<unsigned>& lcores = eal_->polling_lcores();
+  const std::vector<unsigned>& lcores = runtime_->lcores();
   for (const unsigned lcore : lcores) {
     LcoreSetup setup;
     setup.cpu = static_cast<unsigned>(rte_lcore_to_cpu_id(static_cast<int>(lcore)));
     setup.spin = spins();
     setup.alone = lcores.size() == 1;
-    setup.clock = clock_.get();
+    setup.clock = &clock();
     setup.forwarder = &forwarder_;
     setup.phase = &phase_;
     setup.drain_at_most = longest + kDrainGrace;
@@ -228,7 +204,7 @@ Result<void> Engine::start_capture() {
   options.snap_bytes = config_.engine.capture.snap_bytes;
   options.max_bytes = config_.engine.capture.max_bytes;
   options.producers = static_cast<uint32_t>(loops_.size());
-  options.unix_ns_at_zero = UnixNsAt(*clock_, TimeNs{});
+  options.unix_ns_at_zero = UnixNsAt(clock(), TimeNs{});
   for (const config::SiteSpec& site : config_.sites) {
     options.interfaces.push_back({.name = site.name, .description = site.port.text});
   }
@@ -250,7 +226,7 @@ Result<void> Engine::start_capture() {
 // --- Running ---------------------------------------------------------------------------------
 
 Result<void> Engine::start() {
-  const std::vector<unsigned>& lcores = eal_->polling_lcores();
+  const std::vector<unsigned>& lcores = runtime_->lcores();
   for (size_t i = 0; i < loops_.size(); ++i) {
     if (rte_eal_remote_launch(RunLoop, loops_[i].get(), lcores[i]) != 0) {
       return Fail(ErrorCode::kMachine, fmt::format("lcore {} would not start", lcores[i]));
@@ -264,7 +240,7 @@ Result<void> Engine::start() {
     }
   }
   for (const auto& port : ports_) port->port().start_counting();
-  started_ = clock_->now();
+  started_ = clock().now();
   phase_.store(Phase::kRun, std::memory_order_release);
   return {};
 }
@@ -288,7 +264,7 @@ void Engine::close_books() {
   for (const auto& loop : loops_) {
     WaitFor([&] { return loop->drained(); }, TimeNs{60'000'000'000});
   }
-  stopped_ = clock_->now();
+  stopped_ = clock().now();
   for (size_t site = 0; site < ports_.size(); ++site) {
     const PortReading last = ports_[site]->port().reading();
     PortReading& closing = closing_[site];
@@ -311,7 +287,7 @@ void Engine::close_books() {
 
 Engine::~Engine() { stop(); }
 
-TimeNs Engine::uptime() const { return (finished_ ? stopped_ : clock_->now()) - started_; }
+TimeNs Engine::uptime() const { return (finished_ ? stopped_ : clock().now()) - started_; }
 
 RunRecord Engine::record() const {
   const std::lock_guard lock(control_);
@@ -319,7 +295,7 @@ RunRecord Engine::record() const {
   record.duration = uptime();
   record.seed = config_.seed;
   record.finished = finished_;
-  record.clock = clock_->quality();
+  record.clock = clock().quality();
   record.budgets = config_.engine.budgets;
   for (const auto& loop : loops_) {
     LcoreRecord lcore;

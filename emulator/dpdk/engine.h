@@ -20,12 +20,10 @@
 #include "emulator/base/result.h"
 #include "emulator/config/plan.h"
 #include "emulator/config/schema.h"
-#include "emulator/dpdk/clock.h"
-#include "emulator/dpdk/eal.h"
-#include "emulator/dpdk/hugepages.h"
 #include "emulator/dpdk/lcore_loop.h"
 #include "emulator/dpdk/pcapng_writer.h"
 #include "emulator/dpdk/run_record.h"
+#include "emulator/dpdk/runtime.h"
 
 namespace farspan::dpdk {
 
@@ -47,9 +45,9 @@ class Engine {
 
   const config::EmulatorConfig& config() const { return config_; }
   const config::Plan& plan() const { return plan_; }
-  const std::string& memory_note() const { return memory_note_; }
+  const std::string& memory_note() const { return runtime_->memory().note; }
   TimeNs uptime() const;
-  const EngineClock& clock() const { return *clock_; }
+  const EngineClock& clock() const { return runtime_->clock(); }
   // With counters of one instant per direction; complete (`finished`) after stop().
   RunRecord record() const;
   // As it is now, after live changes; `number` counts a link's ab, then its ba, link by link.
@@ -68,7 +66,7 @@ class Engine {
  private:
   Engine(const config::EmulatorConfig& config, config::Plan plan);
 
-  Result<void> start_eal(const EngineOptions& options);
+  Result<void> start_runtime(const EngineOptions& options);
   Result<void> open_ports();
   Result<void> build_pipes();
   LinkObserver* observer_for(const config::LinkSpec& link, const PipeSetup& setup);
@@ -78,18 +76,13 @@ class Engine {
   Result<void> check_headroom(size_t number, const link::DirectionSpec& spec) const;
   Result<TimeNs> apply(size_t number, const std::vector<link::Change>& changes);
   void update_round_trip(size_t number);  // of a link's observers, after a change
-  size_t loop_number(size_t site) const { return site % eal_->polling_lcores().size(); }
+  size_t loop_number(size_t site) const { return site % runtime_->lcores().size(); }
   LcoreLoop& loop_of_site(size_t site) { return *loops_[loop_of_site_[site]]; }
   void close_books();
 
   const config::EmulatorConfig config_;
   const config::Plan plan_;
-  std::string memory_note_;
-  MemoryPlan memory_;
-  std::unique_ptr<HugepageReservation> hugepages_;
-  std::unique_ptr<Eal> eal_;
-  std::unique_ptr<EngineClock> clock_;
-  Mempool pool_;
+  std::unique_ptr<Runtime> runtime_;
   Forwarder forwarder_;
   std::vector<std::unique_ptr<LinkObserver>> observers_;
   std::vector<std::unique_ptr<Pipe>> pipes_;      // [2 x link + direction]

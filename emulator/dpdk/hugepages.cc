@@ -3,23 +3,30 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/close_range.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstring>
+#include <thread>
 
+#include "emulator/base/units.h"
 #include "emulator/dpdk/memory_plan.h"
 
 namespace farspan::dpdk {
 namespace {
 
+constexpr const char* kPageCount = "/proc/sys/vm/nr_hugepages";
+
 std::string CountPath(int node) {
   return node < 0
-             ? "/proc/sys/vm/nr_hugepages"
+             ? kPageCount
              : fmt::format(
                    "/sys/devices/system/node/node{}/hugepages/hugepages-2048kB/nr_hugepages", node);
 }
@@ -59,6 +66,9 @@ void GiveBack(const char* path, uint64_t pages) {
   char byte = 0;
   while (read(0, &byte, 1) < 0 && errno == EINTR) {
   }
+  const int lock = open(kPageCount, O_RDONLY);
+  while (flock(lock, LOCK_EX) < 0 && errno == EINTR) {
+  }
   GiveBack(path, pages);
   _exit(0);
 }
@@ -69,6 +79,33 @@ tl::unexpected<Error> CannotReserve(uint64_t pages, const std::string& why) {
 }
 
 }  // namespace
+
+Result<MemoryLock> MemoryLock::Take(TimeNs at_most) {
+  const int file = open(kPageCount, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return MemoryLock(-1);
+  MemoryLock lock(file);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds(at_most.ns);
+  bool said = false;
+  while (flock(file, LOCK_EX | LOCK_NB) < 0 && (errno == EWOULDBLOCK || errno == EINTR)) {
+    if (!said) spdlog::info("another emulator is taking its memory: waiting until it has");
+    said = true;
+    if (std::chrono::steady_clock::now() >= end) {
+      return Fail(ErrorCode::kMachine,
+                  fmt::format("another process has held the lock on {} for {}: is an emulator "
+                              "hanging at its start? (lslocks, or fuser {}, shows who)",
+                              kPageCount, ToText(at_most), kPageCount),
+                  "memory");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return lock;
+}
+
+MemoryLock::~MemoryLock() {
+  if (file_ < 0) return;
+  flock(file_, LOCK_UN);  // a child may have the descriptor too
+  close(file_);
+}
 
 Result<std::unique_ptr<HugepageReservation>> HugepageReservation::Take(uint64_t pages, int node) {
   const std::string path = CountPath(node);

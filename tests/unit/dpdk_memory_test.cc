@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "emulator/dpdk/eal.h"
+#include "emulator/dpdk/hugepages.h"
 #include "emulator/dpdk/kernel_ring.h"
 #include "emulator/dpdk/memory_plan.h"
 
@@ -232,6 +235,18 @@ TEST(PollingCpus, LeaveTheFirstCpuWhereTheyCan) {
   EXPECT_TRUE(ChoosePollingCpus({3}, 1).shared);
   EXPECT_EQ(ChoosePollingCpus({0, 1}, 3).cpus, (std::vector{0, 1, 0}));
   EXPECT_TRUE(ChoosePollingCpus({0, 1}, 3).shared);
+}
+
+TEST(MemoryLock, OneAtATime) {
+  auto first = MemoryLock::Take();
+  ASSERT_TRUE(first.has_value()) << first.error().text();
+  const auto second = MemoryLock::Take(TimeNs{30'000'000});
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code, ErrorCode::kMachine);
+  std::optional<MemoryLock> held(std::move(*first));
+  EXPECT_FALSE(MemoryLock::Take(TimeNs{}).has_value()) << "moving it does not let go";
+  held.reset();
+  EXPECT_TRUE(MemoryLock::Take().has_value());
 }
 
 }  // namespace
