@@ -23,6 +23,7 @@ struct Options {
   std::string device = "auto";
   bool check = true;
   bool time = true;
+  bool small = false;
   std::vector<uint64_t> bytes;
   std::vector<uint32_t> sms;
   double seconds = 0.25;
@@ -92,10 +93,23 @@ std::vector<uint64_t> ParseList(const std::string& text) {
 }
 
 Options Parse(int argc, char** argv) {
-  enum : int { kDevice = 1, kCheck, kTime, kBytes, kSms, kSeconds, kFilter, kJson, kCommit, kHelp };
+  enum : int {
+    kDevice = 1,
+    kCheck,
+    kTime,
+    kSmall,
+    kBytes,
+    kSms,
+    kSeconds,
+    kFilter,
+    kJson,
+    kCommit,
+    kHelp
+  };
   constexpr option kOptions[] = {{"device", required_argument, nullptr, kDevice},
                                  {"check", no_argument, nullptr, kCheck},
                                  {"time", no_argument, nullptr, kTime},
+                                 {"small", no_argument, nullptr, kSmall},
                                  {"bytes", required_argument, nullptr, kBytes},
                                  {"sms", required_argument, nullptr, kSms},
                                  {"seconds", required_argument, nullptr, kSeconds},
@@ -176,11 +190,13 @@ void Run(Case& operation, const fsk_exec& exec) {
   }
 }
 
-CheckRow Check(Case& operation, Device& device) {
-  constexpr Shape kShapes[] = {{1, 1, 0},           {60'000, 1, 0},      {60'000, 1, 1},
-                               {1'000'000, 700, 3}, {3'000'000, 37, 16}, {32 << 20, 1, 0}};
+CheckRow Check(Case& operation, Device& device, bool small) {
+  constexpr Shape kShapes[] = {{1, 1, 0},       {60'000, 1, 0},      {60'000, 1, 1},
+                               {90'000, 40, 1}, {1'000'000, 700, 3}, {3'000'000, 37, 16},
+                               {32 << 20, 1, 0}};
   CheckRow row{operation.name()};
   for (const Shape& shape : kShapes) {
+    if (small && shape.bytes > 100'000) continue;
     for (const uint32_t sms : {0u, 3u}) {
       if (sms > device.multiprocessors()) continue;
       operation.prepare(device, shape);
@@ -287,8 +303,8 @@ std::vector<Row> TimeAll(const Options& options, Device& device,
   const bool cpu = device.kind() == FSK_CPU;
   std::vector<uint64_t> sizes = options.bytes;
   if (sizes.empty())
-    sizes =
-        cpu ? std::vector<uint64_t>{1 << 20, 256 << 20} : std::vector<uint64_t>{16 << 20, 1 << 30};
+    sizes = cpu ? std::vector<uint64_t>{1 << 20, 256 << 20}
+                : std::vector<uint64_t>{16 << 20, 256 << 20};
   std::vector<uint32_t> caps = options.sms;
   if (caps.empty()) caps = cpu ? std::vector<uint32_t>{0} : std::vector<uint32_t>{4, 8, 0};
   std::printf("%-32s %12s %5s %9s %9s %6s%s\n", "operation", "payload", "SMs", "GB/s", "moved",
@@ -318,7 +334,7 @@ int Main(int argc, char** argv) {
   });
   std::vector<CheckRow> checks;
   for (const auto& operation : cases) {
-    if (options.check) checks.push_back(Check(*operation, *device));
+    if (options.check) checks.push_back(Check(*operation, *device, options.small));
   }
   std::vector<Row> rows;
   if (options.time) rows = TimeAll(options, *device, cases);

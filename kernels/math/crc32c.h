@@ -41,6 +41,7 @@ FARSPAN_INLINE constexpr uint32_t CrcPower(uint64_t exponent) {
 struct CrcTables {
   uint32_t of_byte[4][256];
 
+  CrcTables() = default;
   constexpr explicit CrcTables(uint32_t factor) : of_byte{} {
     for (uint32_t byte = 0; byte < 4; ++byte) {
       for (uint32_t value = 0; value < 256; ++value) {

@@ -13,6 +13,10 @@
 #include "kernels/math/quantise.h"
 #include "tests/support/kernels_support.h"
 
+#if __has_include(<cuda_fp8.h>)
+#include <cuda_fp8.h>
+#endif
+
 namespace farspan::kernels::testing {
 namespace {
 
@@ -93,6 +97,21 @@ TEST(Fp8, RoundsToNearestEvenAtEveryMidpointAndBesideIt) {
     }
   }
 }
+
+#ifdef __CUDA_FP8_H__
+// NVIDIA's own conversion, which the kernels use where the GPU has it in hardware.
+TEST(Fp8, RoundsAsNvidiaDoes) {
+  std::mt19937 engine(2);
+  for (int i = 0; i < 200'000; ++i) {
+    const auto bits = static_cast<uint32_t>(engine());
+    const float y = FloatOf(bits);
+    if (!(std::abs(y) <= 448)) continue;
+    ASSERT_EQ(static_cast<uint8_t>(Fp8E4m3::nearest<uint32_t>(y)),
+              __nv_cvt_float_to_fp8(y, __NV_SATFINITE, __NV_E4M3))
+        << y;
+  }
+}
+#endif
 
 TEST(Stochastic, SaturatesAndIsUnbiased) {
   const float above = std::nextafter(448.0f, 500.0f);
