@@ -55,8 +55,9 @@ class Source {
     if (rte_pktmbuf_alloc_bulk(pool_, packets.data(), static_cast<unsigned>(count)) != 0) return 0;
     for (size_t i = 0; i < count; ++i) {
       rte_mbuf* packet = packets[i];
-      headers_.udp.src_port = static_cast<uint16_t>(++emitted_);
-      std::memcpy(rte_pktmbuf_mtod(packet, void*), &headers_, sizeof headers_);
+      auto* written = rte_pktmbuf_mtod(packet, Headers*);
+      *written = headers_;
+      written->udp.src_port = static_cast<uint16_t>(++emitted_);
       packet->data_len = static_cast<uint16_t>(length_);
       packet->pkt_len = length_;
       out[i] = {packet, now};
@@ -106,7 +107,7 @@ class Round {
     uint64_t accept_ticks = 0;
     uint64_t depart_ticks = 0;
   };
-  void step(ClockReader& reader, Source& source, Totals& totals);
+  void step(TimeNs now, ClockReader& reader, Source& source, Totals& totals);
 
   const BenchCase& asked_;
   const EngineClock& clock_;
@@ -116,30 +117,31 @@ class Round {
   PortObservations& source_seen_;
   TimeNs started_{};
   uint64_t emitted_ = 0;
+  std::array<Arrival, kBurst> arrivals_;  // scratch of step()
 };
 
-void Round::step(ClockReader& reader, Source& source, Totals& totals) {
-  const TimeNs now = reader.now();
+void Round::step(TimeNs now, ClockReader& reader, Source& source, Totals& totals) {
   size_t count = kBurst;
   if (asked_.packets_per_s != 0) {
     const auto owed = static_cast<uint64_t>(ToSeconds(now - started_) *
                                             static_cast<double>(asked_.packets_per_s));
     count = std::min<uint64_t>(kBurst, owed > emitted_ ? owed - emitted_ : 0);
   }
-  std::array<Arrival, kBurst> arrivals;
-  std::array<rte_mbuf*, kBurst> bypass;
   const uint64_t t0 = ReadTicks();
-  count = count == 0 ? 0 : source.emit(count, now, arrivals);
-  const uint64_t t1 = ReadTicks();
-  pipe_.accept({arrivals.data(), count}, bypass);
-  const uint64_t t2 = ReadTicks();
+  uint64_t t2 = t0;
+  if (count != 0) {
+    std::array<rte_mbuf*, kBurst> bypass;
+    count = source.emit(count, now, arrivals_);
+    const uint64_t t1 = ReadTicks();
+    pipe_.accept({arrivals_.data(), count}, bypass);
+    t2 = ReadTicks();
+    emitted_ += count;
+    totals.packets += count;
+    totals.source_ticks += t1 - t0;
+    totals.accept_ticks += t2 - t1;
+  }
   totals.departed += port_.depart(reader);
-  const uint64_t t3 = ReadTicks();
-  emitted_ += count;
-  totals.packets += count;
-  totals.source_ticks += t1 - t0;
-  totals.accept_ticks += t2 - t1;
-  totals.depart_ticks += t3 - t2;
+  totals.depart_ticks += ReadTicks() - t2;
 }
 
 void Round::run() {
@@ -152,19 +154,19 @@ void Round::run() {
 
   Totals filling;
   const TimeNs from = started_ + asked_.delay + kSettle;
-  while (reader.now() < from) step(reader, source, filling);
+  TimeNs now = started_;
+  for (; now < from; now = reader.now()) step(now, reader, source, filling);
 
   Totals totals;
-  const TimeNs begin = reader.now();
+  const TimeNs begin = now;
   const TimeNs end = begin + asked_.measured;
-  TimeNs last = begin;
-  while (last < end) {
-    step(reader, source, totals);
-    const TimeNs now = reader.now();
+  while (now < end) {
+    const TimeNs last = now;
+    step(now, reader, source, totals);
+    now = reader.now();
     loops.add(now - last);
-    last = now;
   }
-  result.packets_per_s = static_cast<double>(totals.departed) / ToSeconds(last - begin);
+  result.packets_per_s = static_cast<double>(totals.departed) / ToSeconds(now - begin);
   result.held_packets = pipe_.link().counters().held_packets;
   const double packets = static_cast<double>(std::max<uint64_t>(1, totals.packets));
   result.cycles = {static_cast<double>(totals.source_ticks) / packets,

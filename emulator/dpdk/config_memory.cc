@@ -36,6 +36,7 @@ MemoryNeed NeedFor(const config::EmulatorConfig& config, const config::Plan& pla
   need.largest_frame_bytes = config.engine.mtu + kTaggedHeaderBytes;
   need.copied_frame_bytes = PacketStore::kCopiedFrameBytes;
   need.copied_overhead_bytes = PacketStore::kSlotOverheadBytes;
+  need.spare_mbufs = PacketStore::kSpares;
   if (config.engine.observer.enabled) {
     // Two for a link whose directions are on different lcores.
     need.observer_bytes =

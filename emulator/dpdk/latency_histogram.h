@@ -6,10 +6,12 @@
 // see a count a few packets old; totals are sums of what it sees.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <span>
 
 #include "emulator/base/time.h"
 
@@ -31,6 +33,32 @@ class LatencyHistogram {
     if (time.ns > max_ns_.load(std::memory_order_relaxed)) {
       max_ns_.store(time.ns, std::memory_order_relaxed);
     }
+  }
+
+  // now - then for each of `then`. Those of a burst mostly share a bucket: runs are added as one.
+  void add_since(std::span<const TimeNs> then, TimeNs now) {
+    int bucket = 0;
+    uint64_t run = 0;
+    uint64_t sum = 0;
+    int64_t longest = max_ns_.load(std::memory_order_relaxed);
+    for (const TimeNs instant : then) {
+      const TimeNs time = now - instant;
+      if (time.ns < 0) [[unlikely]] {
+        bump(negative_, 1);
+        continue;
+      }
+      if (const int next = Bucket(time); next != bucket) {
+        bump(buckets_[static_cast<size_t>(bucket)], run);
+        bucket = next;
+        run = 0;
+      }
+      ++run;
+      sum += static_cast<uint64_t>(time.ns);
+      longest = std::max(longest, time.ns);
+    }
+    bump(buckets_[static_cast<size_t>(bucket)], run);
+    bump(sum_ns_, sum);
+    max_ns_.store(longest, std::memory_order_relaxed);
   }
 
   static constexpr int Bucket(TimeNs time) {

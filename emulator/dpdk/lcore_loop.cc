@@ -99,13 +99,12 @@ void LcoreLoop::poll_until(Phase next) {
 }
 
 size_t LcoreLoop::receive(Ingress& ingress) {
-  std::array<Arrival, kBurst> arrivals;
-  const size_t count = ingress.port->arrive(clock_, arrivals);
+  const size_t count = ingress.port->arrive(clock_, arrivals_);
   if (count == 0) return 0;
   if (setup_.forwarder->wire()) {
-    deliver(ingress, 1 - ingress.port->site(), {arrivals.data(), count});
+    deliver(ingress, 1 - ingress.port->site(), {arrivals_.data(), count});
   } else {
-    forward(ingress, {arrivals.data(), count});
+    forward(ingress, {arrivals_.data(), count});
   }
   return count;
 }
@@ -174,15 +173,14 @@ void LcoreLoop::accept(Pipe& pipe, SitePort& end, std::span<const Arrival> arriv
 size_t LcoreLoop::take_over() {
   size_t taken = 0;
   for (Pipe* pipe : pipes_) {
-    std::array<Arrival, kBurst> arrivals;
-    const size_t count = pipe->take_over(arrivals);
+    const size_t count = pipe->take_over(arrivals_);
     if (count == 0) continue;
     taken += count;
     SitePort* end = nullptr;
     for (Ingress& ingress : ingresses_) {
       if (ingress.port->site() == pipe->setup().to) end = ingress.port;
     }
-    accept(*pipe, *end, {arrivals.data(), count});
+    accept(*pipe, *end, {arrivals_.data(), count});
   }
   return taken;
 }

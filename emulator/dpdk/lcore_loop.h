@@ -5,6 +5,7 @@
 // took effect; they read histograms and published counters.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -92,7 +93,8 @@ class LcoreLoop {
   ClockReader clock_;
   Idle idle_;
   std::vector<Ingress> ingresses_;
-  std::vector<Pipe*> pipes_;  // that end here
+  std::vector<Pipe*> pipes_;              // that end here
+  std::array<Arrival, kBurst> arrivals_;  // scratch of receive() and take_over()
   SpscRing<LcoreCommand*> commands_{64};
   LatencyHistogram loop_times_;
   std::optional<SpinGaps> before_;

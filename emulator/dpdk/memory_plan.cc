@@ -185,6 +185,7 @@ MemoryPlan PlanMemory(const MemoryNeed& need) {
   uint64_t rings = 0;
   uint64_t packets = 0;
   for (const DirectionNeed& direction : need.directions) {
+    mbufs += need.spare_mbufs;
     mbufs +=
         PacketsInFlight(direction, std::max(need.plan_frame_bytes, need.copied_frame_bytes + 1));
     packets += PacketsInFlight(direction, need.plan_frame_bytes);

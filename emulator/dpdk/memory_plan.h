@@ -33,6 +33,7 @@ struct MemoryNeed {
   uint32_t largest_frame_bytes = 1514;         // decides the mbufs' data room
   uint32_t copied_frame_bytes = 256;           // 0: every packet keeps its mbuf
   uint32_t copied_overhead_bytes = 16;         // of a frame in the byte ring
+  uint32_t spare_mbufs = 128;                  // in hand, of each direction
   uint32_t model_bytes_per_packet = 64;        // heap: references in queues and fibers, stamps
   uint32_t ports = 2;
   uint32_t descriptors_per_port = 1024 + 256;  // receive and transmit

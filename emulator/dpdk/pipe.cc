@@ -50,10 +50,6 @@ Pipe::Pipe(const PipeSetup& setup, std::unique_ptr<link::Link> link,
       handover_(kHandoverPackets) {}
 
 size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBurst> bypass) {
-  std::array<link::PacketRef, kBurst> refs;
-  std::array<rte_mbuf*, kBurst> kept;
-  std::array<TimeNs, kBurst> times;
-  std::array<uint64_t, kBurst> handles;
   size_t count = 0;
   size_t bypassing = 0;
   for (const Arrival& arrival : arrivals) {
@@ -76,21 +72,18 @@ size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBur
     }
     const uint8_t rule = rules_.match(view, arrival.at);
     if (capture_ != nullptr) capture_ingress(arrival, sequence_);
-    kept[count] = packet;
-    times[count] = arrival.at;
-    refs[count++] = {.handle = 0,
-                     .due = arrival.at,
-                     .wire_bytes = link::WireBytes(packet->pkt_len),
-                     .flow = needs_flow_ ? roce::FlowHash(view) : 0,
-                     .sequence = sequence_++,
-                     .traffic_class = traffic_class,
-                     .flags = flags,
-                     .cause = link::Cause::kNone,
-                     .rule = rule};
+    const uint32_t wire_bytes = link::WireBytes(packet->pkt_len);
+    offered_[count++] = {.handle = store_->put(packet, arrival.at),
+                         .due = arrival.at,
+                         .wire_bytes = wire_bytes,
+                         .flow = needs_flow_ ? roce::FlowHash(view) : 0,
+                         .sequence = sequence_++,
+                         .traffic_class = traffic_class,
+                         .flags = flags,
+                         .cause = link::Cause::kNone,
+                         .rule = rule};
   }
-  store_->put({kept.data(), count}, times.data(), handles.data());
-  for (size_t i = 0; i < count; ++i) refs[i].handle = handles[i];
-  const std::span<const link::PacketRef> offered(refs.data(), count);
+  const std::span<const link::PacketRef> offered(offered_.data(), count);
   const size_t taken = link_->offer(TimeNs{}, offered);
   for (const link::PacketRef& refused : offered.subspan(taken)) {
     if ((refused.flags & link::kFollowed) != 0) {
@@ -110,8 +103,7 @@ size_t Pipe::take_over(std::span<Arrival, kBurst> out) {
   return count;
 }
 
-rte_mbuf* Pipe::open(const link::PacketRef& ref, bool& no_buffer) {
-  no_buffer = false;
+rte_mbuf* Pipe::open_altered(const link::PacketRef& ref) {
   if ((ref.flags & link::kFollowed) != 0) observe(ref);
   if ((ref.flags & link::kDropped) != 0) {
     store_->drop(ref.handle);
@@ -119,11 +111,7 @@ rte_mbuf* Pipe::open(const link::PacketRef& ref, bool& no_buffer) {
   }
   const bool duplicate = (ref.flags & link::kDuplicate) != 0;
   rte_mbuf* packet = duplicate ? store_->copy(ref.handle) : store_->take(ref.handle);
-  if (packet == nullptr) {
-    no_buffer = true;
-    if (!duplicate) store_->drop(ref.handle);
-    return nullptr;
-  }
+  if (packet == nullptr) return nullptr;
   if ((ref.flags & link::kMarked) != 0) roce::SetCe(FirstSegment(packet));
   if ((ref.flags & link::kCorrupted) != 0) {
     const RandomWords random = Draw(corrupt_key_, RandomPurpose::kCorrupt, ref.sequence);

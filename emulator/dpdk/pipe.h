@@ -9,6 +9,8 @@
 
 #include <rte_mbuf.h>
 
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -75,12 +77,18 @@ class Pipe {
   size_t release(TimeNs now, std::span<link::PacketRef> out) {
     const size_t count = link_->release(now, out);
     for (size_t i = 0; i < count; ++i) out[i].flow = setup_.number;  // the hash has been used
-    for (size_t i = 0; i < count; ++i) store_->prefetch(out[i].handle);
+    prefetch_after(count);
     return count;
   }
   // Carries out a ref's verdict: the packet to send, or nullptr where it was dropped or no mbuf is
   // free (`no_buffer` is set then).
-  rte_mbuf* open(const link::PacketRef& ref, bool& no_buffer);
+  rte_mbuf* open(const link::PacketRef& ref, bool& no_buffer) {
+    constexpr uint8_t kPlain = link::kEcnCapable;
+    rte_mbuf* packet = (ref.flags & ~kPlain) == 0 ? store_->take(ref.handle) : open_altered(ref);
+    no_buffer = packet == nullptr && (ref.flags & link::kDropped) == 0;
+    if (no_buffer && (ref.flags & link::kDuplicate) == 0) store_->drop(ref.handle);
+    return packet;
+  }
 
   // Between bursts; true while there is more to do.
   bool serve() { return setup_.observer != nullptr && setup_.observer->serve(); }
@@ -105,6 +113,15 @@ class Pipe {
  private:
   Pipe(const PipeSetup& setup, std::unique_ptr<link::Link> link, std::unique_ptr<PacketStore> store,
        roce::ClassMap classes, roce::RuleTable rules);
+  // Keeps the next burst's packets in cache: brings in as many as have just left. (Much farther
+  // ahead, and the first level of the cache would not hold them.)
+  void prefetch_after(size_t left) {
+    std::array<uint64_t, kBurst> handles;
+    left = std::min(left, kBurst);
+    const size_t known = link_->upcoming(kBurst - left, {handles.data(), left});
+    for (size_t i = 0; i < known; ++i) store_->prefetch(handles[i]);
+  }
+  rte_mbuf* open_altered(const link::PacketRef& ref);
   void note_oddities(const roce::FrameView& view);
   // Tells the observer, which follows it, what became of a packet that is still in the store.
   void observe(const link::PacketRef& ref);
@@ -118,6 +135,7 @@ class Pipe {
   roce::RuleTable rules_;
   const StreamKey corrupt_key_;
   uint32_t sequence_ = 0;
+  std::array<link::PacketRef, kBurst> offered_;  // scratch of accept()
   CaptureProducer* capture_ = nullptr;
   SpscRing<Arrival> handover_;
   Seqlock<link::DirectionCounters> published_;

@@ -1,6 +1,7 @@
 #include "emulator/dpdk/site_port.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace farspan::dpdk {
 
@@ -36,9 +37,8 @@ size_t SitePort::depart(ClockReader& clock) {
   if (egress_ != nullptr) through_egress(now);
   for (int burst = 0; burst < kBurstsPerDeparture; ++burst) {
     const size_t room = std::min(kBurst, kPending - pending_count_);
-    std::array<link::PacketRef, kBurst> refs;
-    const size_t count = gather(now, {refs.data(), room});
-    for (size_t i = 0; i < count; ++i) open(refs[i], now);
+    const size_t count = gather(now, {leaving_.data(), room});
+    for (size_t i = 0; i < count; ++i) open(leaving_[i], now);
     moved += count;
     if (pending_count_ != 0) flush(clock);
     if (count < room || room == 0) break;
@@ -87,10 +87,10 @@ size_t SitePort::merge(TimeNs now, std::span<link::PacketRef> out) {
 void SitePort::open(const link::PacketRef& ref, TimeNs now) {
   Pipe* pipe = sources_[0].pipe;
   for (size_t i = 1; pipe->setup().number != ref.flow; ++i) pipe = sources_[i].pipe;
-  CaptureRecord record;
+  std::optional<CaptureRecord> record;
   if (capture_ != nullptr) {
     record = capture_record(ref, *pipe, now);
-    if ((ref.flags & link::kDropped) != 0) capture_->offer(record, pipe->bytes(ref));
+    if ((ref.flags & link::kDropped) != 0) capture_->offer(*record, pipe->bytes(ref));
   }
   if (ref.cause == link::Cause::kEgressDrop) {
     seen_.egress_dropped.fetch_add(1, std::memory_order_relaxed);
@@ -99,8 +99,8 @@ void SitePort::open(const link::PacketRef& ref, TimeNs now) {
   rte_mbuf* packet = pipe->open(ref, no_buffer);
   if (no_buffer) seen_.no_buffer.fetch_add(1, std::memory_order_relaxed);
   if (packet == nullptr) return;
-  if (capture_ != nullptr) {
-    capture_->offer(record, {rte_pktmbuf_mtod(packet, const uint8_t*), packet->data_len});
+  if (record) {
+    capture_->offer(*record, {rte_pktmbuf_mtod(packet, const uint8_t*), packet->data_len});
   }
   pending_[pending_count_] = packet;
   pending_due_[pending_count_++] = ref.due;
@@ -132,18 +132,21 @@ void SitePort::bypass(rte_mbuf* packet, TimeNs now) {
 }
 
 void SitePort::flush(ClockReader& clock) {
-  const TimeNs released = clock.now();
+  const bool released = left_at() == LeftAt::kReleased;
+  TimeNs left = released ? clock.now() : TimeNs{};
   size_t sent = port_->tx({pending_.data(), pending_count_});
-  const TimeNs left = left_at() == LeftAt::kReleased ? released : clock.now();
-  for (size_t i = 0; i < sent; ++i) seen_.lateness.add(left - pending_due_[i]);
-  if (sent == 0 && released - pending_due_[0] > kGiveUp) {
+  if (!released) left = clock.now();
+  seen_.lateness.add_since({pending_due_.data(), sent}, left);
+  if (sent == 0 && left - pending_due_[0] > kGiveUp) {
     rte_pktmbuf_free_bulk(pending_.data(), static_cast<unsigned>(pending_count_));
     seen_.egress_full.fetch_add(pending_count_, std::memory_order_relaxed);
     sent = pending_count_;
   }
-  std::copy(pending_.begin() + sent, pending_.begin() + pending_count_, pending_.begin());
-  std::copy(pending_due_.begin() + sent, pending_due_.begin() + pending_count_,
-            pending_due_.begin());
+  if (sent != pending_count_) {
+    std::copy(pending_.begin() + sent, pending_.begin() + pending_count_, pending_.begin());
+    std::copy(pending_due_.begin() + sent, pending_due_.begin() + pending_count_,
+              pending_due_.begin());
+  }
   pending_count_ -= sent;
   seen_.backlog.store(pending_count_, std::memory_order_relaxed);
 }

@@ -75,6 +75,7 @@ class SitePort {
   CaptureProducer* capture_ = nullptr;
   TimeNs last_poll_{};
 
+  std::array<link::PacketRef, kBurst> leaving_;  // scratch of depart()
   std::array<rte_mbuf*, kPending> pending_{};
   std::array<TimeNs, kPending> pending_due_{};
   size_t pending_count_ = 0;

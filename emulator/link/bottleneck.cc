@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "emulator/base/int128.h"
 
@@ -29,7 +30,6 @@ Bottleneck::Bottleneck(const BottleneckSpec& spec, Rate rate, StreamKey key, uin
     may_drop_ = may_drop_ || c.aqm.kind != AqmKind::kTailDrop;
   }
   for (auto& [priority, members] : by_priority) {
-    for (const uint8_t member : members) classes_[member].group = groups_.size();
     groups_.push_back({.members = std::move(members)});
   }
 }
@@ -38,26 +38,22 @@ void Bottleneck::start_epoch() {
   for (Class& c : classes_) c.aqm.start_epoch();
 }
 
-bool Bottleneck::exceeds_limit(const Class& c, uint32_t bytes) const {
-  if (c.limit.bytes != 0 && c.bytes + bytes > c.limit.bytes) return true;
-  if (c.limit.time.ns == 0 || serializer_.unlimited()) return false;
+uint64_t Bottleneck::waiting_bytes() const {
+  return std::accumulate(classes_.begin(), classes_.end(), uint64_t{0},
+                         [](uint64_t sum, const Class& c) { return sum + c.bytes; });
+}
+
+bool Bottleneck::exceeds_time(const Class& c) const {
+  if (serializer_.unlimited()) return false;
   const auto waiting_bit_ns = static_cast<Uint128>(c.bytes) * 8'000'000'000u;
   return waiting_bit_ns > static_cast<Uint128>(c.limit.time.ns) * serializer_.rate().bits_per_s;
 }
 
-PacketRef Bottleneck::dequeue() {
-  Class& c = classes_.size() == 1 ? classes_[0] : pick();
-  const PacketRef packet = c.fifo.pop();
-  c.bytes -= accounted(packet);
-  waiting_bytes_ -= accounted(packet);
-  --groups_[c.group].packets;
-  --waiting_packets_;
-  return packet;
-}
-
 Bottleneck::Class& Bottleneck::pick() {
   for (Group& group : groups_) {
-    if (group.packets != 0) {
+    const bool waits = std::any_of(group.members.begin(), group.members.end(),
+                                   [&](uint8_t m) { return !classes_[m].fifo.empty(); });
+    if (waits) {
       return group.members.size() == 1 ? classes_[group.members[0]] : pick_by_deficit(group);
     }
   }

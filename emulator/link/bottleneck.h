@@ -34,7 +34,8 @@ class Bottleneck {
   void offer(const PacketRef& packet, Sink& sink) {
     advance(packet.due, sink);
     if (!busy_ && waiting_packets_ == 0) {
-      begin(packet, sink);
+      in_service_ = packet;
+      begin(sink);
       advance(packet.due, sink);
     } else {
       enqueue(packet, sink);
@@ -53,14 +54,19 @@ class Bottleneck {
         sink.served(in_service_, service_start_, end);
       }
       if (waiting_packets_ == 0) return;
-      begin(dequeue(), sink);
+      dequeue(in_service_);
+      begin(sink);
     }
   }
 
   // Removes everything that waits, class by class, in order; what is on the wire stays.
   template <typename Visitor>
   void drain(Visitor&& visit) {
-    while (waiting_packets_ != 0) visit(dequeue());
+    PacketRef packet;
+    while (waiting_packets_ != 0) {
+      dequeue(packet);
+      visit(packet);
+    }
   }
 
   void set_rate(Rate rate) { serializer_.set_rate(rate); }
@@ -71,7 +77,7 @@ class Bottleneck {
   TimeNs service_end() const { return busy_ ? serializer_.busy_until() : kNever; }
   bool may_drop_at_dequeue() const { return may_drop_; }
   uint64_t waiting_packets() const { return waiting_packets_; }
-  uint64_t waiting_bytes() const { return waiting_bytes_; }
+  uint64_t waiting_bytes() const;
   uint64_t held_packets() const { return waiting_packets_ + (busy_ ? 1 : 0); }
 
  private:
@@ -82,18 +88,18 @@ class Bottleneck {
     uint64_t bytes = 0;
     int64_t quantum = 0;
     int64_t deficit = 0;
-    size_t group = 0;
   };
   // Classes of one priority, in rotation.
   struct Group {
     std::vector<uint8_t> members;
     size_t turn = 0;
     bool granted = false;  // the member whose turn it is has had its quantum
-    uint64_t packets = 0;
   };
 
+  // With in_service_.
   template <typename Sink>
-  void begin(const PacketRef& packet, Sink& sink) {
+  void begin(Sink& sink) {
+    PacketRef& packet = in_service_;
     const TimeNs start = std::max(packet.due, serializer_.busy_until());
     Class& c = classes_[packet.traffic_class];
     const AqmVerdict verdict =
@@ -103,8 +109,7 @@ class Bottleneck {
       return;
     }
     service_start_ = serializer_.send(packet.due, accounted(packet));
-    in_service_ = packet;
-    if (verdict == AqmVerdict::kMark) in_service_.flags |= kMarked;
+    if (verdict == AqmVerdict::kMark) packet.flags |= kMarked;
     busy_ = true;
   }
 
@@ -117,9 +122,15 @@ class Bottleneck {
     }
     c.fifo.push(packet);
     c.bytes += accounted(packet);
-    waiting_bytes_ += accounted(packet);
-    ++groups_[c.group].packets;
     ++waiting_packets_;
+  }
+
+  void dequeue(PacketRef& out) {
+    Class& c = classes_.size() == 1 ? classes_[0] : pick();
+    out = c.fifo.front();
+    c.fifo.drop_front();
+    c.bytes -= accounted(out);
+    --waiting_packets_;
   }
 
   template <typename Sink>
@@ -134,8 +145,11 @@ class Bottleneck {
     const int64_t bytes = int64_t{packet.wire_bytes} + overhead_bytes_;
     return static_cast<uint32_t>(bytes > mpu_bytes_ ? bytes : mpu_bytes_);
   }
-  bool exceeds_limit(const Class& c, uint32_t bytes) const;
-  PacketRef dequeue();
+  bool exceeds_limit(const Class& c, uint32_t bytes) const {
+    if (c.limit.bytes != 0 && c.bytes + bytes > c.limit.bytes) return true;
+    return c.limit.time.ns != 0 && exceeds_time(c);
+  }
+  bool exceeds_time(const Class& c) const;
   Class& pick();
   Class& pick_by_deficit(Group& group);
 
@@ -151,7 +165,6 @@ class Bottleneck {
   PacketRef in_service_;
   TimeNs service_start_{};
   uint64_t waiting_packets_ = 0;
-  uint64_t waiting_bytes_ = 0;
 };
 
 }  // namespace farspan::link

@@ -88,6 +88,10 @@ class Fiber {
   bool head(TimeNs now, TimeNs& due, uint32_t& sequence);
   void take(PacketRef& out);
   TimeNs next_deadline() const;
+  // Handles that leave after `ahead` others, as Link::upcoming().
+  size_t upcoming(size_t ahead, std::span<uint64_t> handles) const {
+    return epoch(first_epoch_).fifo.peek(ahead, handles);
+  }
   bool empty() const { return held_ == 0; }
 
   // Changes, at the instant `now`; everything before it has entered.

@@ -58,7 +58,6 @@ Link::Impl::Impl(const DirectionSpec& direction, const LinkIdentity& link_identi
 size_t Link::Impl::offer(std::span<const PacketRef> packets) {
   size_t taken = 0;
   while (taken < packets.size() && offer_one(packets[taken])) ++taken;
-  publish_gauges();
   return taken;
 }
 
@@ -87,28 +86,28 @@ void Link::Impl::reject(size_t lane, PacketRef packet, Cause cause) {
   lanes[lane].reject(packet);
 }
 
-void Link::Impl::count_release(PacketRef& packet) {
-  if ((packet.flags & ~(kEcnCapable | kFollowed)) == 0) {
-    ++counters.forwarded_packets;
-    counters.forwarded_bytes += packet.wire_bytes;
-    return;
+void Link::Impl::count(std::span<const PacketRef> released) {
+  uint64_t forwarded = 0;
+  uint64_t bytes = 0;
+  for (const PacketRef& packet : released) {
+    if ((packet.flags & kDropped) != 0) {
+      ++counters.dropped_packets[static_cast<size_t>(packet.cause)];
+      continue;
+    }
+    ++forwarded;
+    bytes += packet.wire_bytes;
+    if ((packet.flags & kMarked) != 0) ++counters.marked_packets;
+    if ((packet.flags & kCorrupted) != 0) ++counters.corrupted_packets;
   }
-  if ((packet.flags & kDropped) != 0) {
-    ++counters.dropped_packets[static_cast<size_t>(packet.cause)];
-    return;
-  }
-  ++counters.forwarded_packets;
-  counters.forwarded_bytes += packet.wire_bytes;
-  if ((packet.flags & kMarked) != 0) ++counters.marked_packets;
-  if ((packet.flags & kCorrupted) != 0) ++counters.corrupted_packets;
+  counters.forwarded_packets += forwarded;
+  counters.forwarded_bytes += bytes;
+  released_packets += released.size();
 }
 
 size_t Link::Impl::release(TimeNs now, std::span<PacketRef> out) {
   run_to(now);
   const size_t released = lanes.size() == 1 ? lanes[0].release(now, out) : release_merged(now, out);
-  for (PacketRef& packet : out.first(released)) count_release(packet);
-  released_packets += released;
-  publish_gauges();
+  count(out.first(released));
   if (in_flight.load(std::memory_order_relaxed) > kBusyChanges) forget_changes(now);
   return released;
 }
@@ -134,16 +133,6 @@ size_t Link::Impl::release_merged(TimeNs now, std::span<PacketRef> out) {
     first->take(out[released]);
   }
   return released;
-}
-
-void Link::Impl::publish_gauges() {
-  counters.held_packets = held();
-  counters.queue_packets = 0;
-  counters.queue_bytes = 0;
-  for (const Lane& lane : lanes) {
-    counters.queue_packets += lane.bottleneck().waiting_packets();
-    counters.queue_bytes += lane.bottleneck().waiting_bytes();
-  }
 }
 
 // --- Link ------------------------------------------------------------------------------------
@@ -180,6 +169,18 @@ TimeNs Link::next_deadline() const {
   return earliest;
 }
 
-const DirectionCounters& Link::counters() const { return impl_->counters; }
+size_t Link::upcoming(size_t ahead, std::span<uint64_t> handles) const {
+  return impl_->lanes[0].fiber().upcoming(ahead, handles);
+}
+
+DirectionCounters Link::counters() const {
+  DirectionCounters counters = impl_->counters;
+  counters.held_packets = impl_->held();
+  for (const Lane& lane : impl_->lanes) {
+    counters.queue_packets += lane.bottleneck().waiting_packets();
+    counters.queue_bytes += lane.bottleneck().waiting_bytes();
+  }
+  return counters;
+}
 
 }  // namespace farspan::link

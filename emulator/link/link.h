@@ -64,13 +64,17 @@ class Link {
   size_t release(TimeNs now, std::span<PacketRef> out);
   TimeNs next_deadline() const;
 
+  // Handles of packets that will be released when `ahead` others have been, in order: a hint for
+  // prefetching what they stand for, exact only on a link with a constant path. May give fewer.
+  size_t upcoming(size_t ahead, std::span<uint64_t> handles) const;
+
   // Any thread: checks the change against this link and builds what it needs.
   Result<PreparedChangePtr> prepare(const Change& change) const;
   // The link's thread: takes effect at `now` exactly; nothing in flight is lost or re-timed. What
   // was replaced is in `change` afterwards, for its owner to free.
   void apply(TimeNs now, PreparedChange& change);
 
-  const DirectionCounters& counters() const;
+  DirectionCounters counters() const;
 
  private:
   struct Impl;

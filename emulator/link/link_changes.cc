@@ -263,7 +263,6 @@ Result<PreparedChangePtr> Link::prepare(const Change& change) const {
 void Link::apply(TimeNs now, PreparedChange& change) {
   impl_->run_to(now - TimeNs{1});
   impl_->apply(now, change);
-  impl_->publish_gauges();
 }
 
 }  // namespace farspan::link

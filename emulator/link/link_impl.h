@@ -49,9 +49,8 @@ struct Link::Impl final : TriggerSink {
   bool offer_one(const PacketRef& packet);
   size_t release(TimeNs now, std::span<PacketRef> out);
   size_t release_merged(TimeNs now, std::span<PacketRef> out);
-  void count_release(PacketRef& packet);
+  void count(std::span<const PacketRef> released);
   void reject(size_t lane, PacketRef packet, Cause cause);
-  void publish_gauges();
   uint64_t held() const {
     return counters.offered_packets + counters.duplicated_packets - released_packets;
   }

@@ -6,9 +6,11 @@
 // cache. Single thread. A FIFO must be destroyed or emptied before its pool.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -96,6 +98,21 @@ class PacketFifo {
     ++read_;
     if (--size_ == 0 || read_ == BlockPool::kBlockPackets) shrink();
   }
+  // Handles of the packets behind the first `ahead`; fewer where the FIFO ends.
+  size_t peek(size_t ahead, std::span<uint64_t> handles) const {
+    if (size_ <= ahead) return 0;
+    const size_t count = std::min<size_t>(handles.size(), size_ - ahead);
+    const BlockPool::Block* block = head_;
+    size_t index = read_ + ahead;
+    for (size_t i = 0; i < count; ++i, ++index) {
+      while (index >= BlockPool::kBlockPackets) {
+        block = block->next;
+        index -= BlockPool::kBlockPackets;
+      }
+      handles[i] = block->packets[index].handle;
+    }
+    return count;
+  }
   PacketRef pop() {
     const PacketRef packet = front();
     drop_front();
@@ -103,7 +120,9 @@ class PacketFifo {
   }
 
  private:
-  static constexpr size_t kAhead = 8;  // packets; past a block's end it does no harm
+  // Packets: two bursts and a line, so that a burst, and a look at the next one, find theirs in
+  // cache. Past a block's end is most often the next block, and never does harm.
+  static constexpr size_t kAhead = 72;
 
   void grow() {
     BlockPool::Block* block = pool_->take();

@@ -2,10 +2,12 @@
 // one number off by the smallest step must miss it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "emulator/base/int128.h"
+#include "emulator/link/link.h"
 #include "emulator/sim/traffic.h"
 #include "tests/support/link_support.h"
 
@@ -16,6 +18,25 @@ using link::Cause;
 using link::DirectionSpec;
 using link::PacketRef;
 using namespace farspan::literals;
+
+// --- What comes next -------------------------------------------------------------------------
+
+// 1,000 packets fill several blocks of the fiber's queue.
+TEST(Upcoming, NamesWhatIsReleasedNext) {
+  auto link = link::Link::Create(Plain({}, 1_ms), {}, {}, 0_ns);
+  ASSERT_TRUE(link.has_value());
+  const std::vector<PacketRef> packets = Train(1'000, 84, 0_ns, 10_ns);
+  ASSERT_EQ((*link)->offer(0_ns, packets), packets.size());
+  std::vector<PacketRef> out(7);
+  uint64_t next = 0;
+  for (TimeNs now{1'000'000}; next < 1'000; now += 50_ns) {
+    std::vector<uint64_t> handles(40);
+    const size_t known = (*link)->upcoming(30, handles);
+    ASSERT_EQ(known, next + 30 >= 1'000 ? 0 : std::min<uint64_t>(40, 1'000 - 30 - next));
+    for (size_t i = 0; i < known; ++i) ASSERT_EQ(handles[i], next + 30 + i);
+    next += (*link)->release(now, out);
+  }
+}
 
 // --- Delay -----------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ struct GoodRun {
       port.reading.tx_packets = 990;
       port.seen = &seen[i];
       record.ports.push_back(port);
-      DirectionRecord d{"chi-nyc", i == 0 ? "ab" : "ba", sites[i], sites[1 - i], {}};
+      DirectionRecord d{"chi-nyc", i == 0 ? "ab" : "ba", sites[i], sites[1 - i], {}, {}};
       d.counters.offered_packets = 1'000;
       d.counters.forwarded_packets = 990;
       drops(d, Cause::kLoss) = 10;

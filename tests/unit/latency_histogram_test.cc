@@ -53,6 +53,24 @@ RC_GTEST_PROP(LatencyHistogramProperty, QuantilesAreRoundedUpByAtMostASixteenth,
   RC_ASSERT(h.sum_ns() == static_cast<double>(std::accumulate(times.begin(), times.end(), 0ll)));
 }
 
+RC_GTEST_PROP(LatencyHistogramProperty, ABurstCountsAsItsPacketsOneByOne, ()) {
+  const auto times = *rc::gen::container<std::vector<int64_t>>(
+      rc::gen::oneOf(AnyTime(), rc::gen::inRange<int64_t>(-3, 40)));
+  const TimeNs now{kRange};
+  Histogram one_by_one;
+  Histogram burst;
+  std::vector<TimeNs> then;
+  for (const int64_t ns : times) {
+    one_by_one.add({ns});
+    then.push_back(now - TimeNs{ns});
+  }
+  burst.add_since(then, now);
+  for (int i = 0; i < Histogram::kBuckets; ++i) RC_ASSERT(burst.bucket(i) == one_by_one.bucket(i));
+  RC_ASSERT(burst.negative() == one_by_one.negative());
+  RC_ASSERT(burst.sum_ns() == one_by_one.sum_ns());
+  RC_ASSERT(burst.max() == one_by_one.max());
+}
+
 RC_GTEST_PROP(LatencyHistogramProperty, SnapshotsCountExactly, ()) {
   const auto times = *rc::gen::container<std::vector<int64_t>>(AnyTime());
   const auto early = *rc::gen::inRange(0, 3);

@@ -111,10 +111,7 @@ std::unique_ptr<PacketStore> MakeStore(uint64_t ring_bytes) {
 }
 
 uint64_t Put(PacketStore& store, const Bytes& bytes, TimeNs arrival = {}, size_t segment = 2'048) {
-  rte_mbuf* packet = MakeMbuf(bytes, segment);
-  uint64_t handle = 0;
-  store.put({&packet, 1}, &arrival, &handle);
-  return handle;
+  return store.put(MakeMbuf(bytes, segment), arrival);
 }
 
 TEST(PacketStore, SmallFramesAreCopiedAndLargerOnesKept) {
@@ -213,6 +210,7 @@ TEST(PacketStore, WithoutAFreeMbufPacketsStayHeld) {
   const uint64_t large = Put(*store, Pattern(600, 2));
   std::vector<rte_mbuf*> taken;
   while (rte_mbuf* packet = rte_pktmbuf_alloc(Pool())) taken.push_back(packet);
+  while (rte_mbuf* packet = store->copy(small)) taken.push_back(packet);  // the spare ones
   EXPECT_EQ(store->take(small), nullptr);
   EXPECT_EQ(store->copy(small), nullptr);
   EXPECT_EQ(store->copy(large), nullptr);
@@ -255,7 +253,6 @@ class Model {
                                                 {2, rc::gen::inRange<size_t>(257, 1'515)},
                                                 {1, rc::gen::inRange<size_t>(1'515, 4'097)}}))));
     std::vector<rte_mbuf*> packets;
-    std::vector<TimeNs> arrivals;
     std::vector<Held> frames;
     for (const size_t size : sizes) {
       const size_t segment = *rc::gen::element<size_t>(2'048, 2'048, 2'048, 1'000, 128);
@@ -263,16 +260,13 @@ class Model {
       if (rte_mempool_avail_count(Pool()) < segments) break;
       frames.push_back({0, Pattern(size, ++number_), TimeNs{int64_t{number_} * 1'000}, segments});
       packets.push_back(MakeMbuf(frames.back().bytes, segment));
-      arrivals.push_back(frames.back().arrival);
     }
     const bool roomy = store_->ring_bytes_used() + 272 * (frames.size() + 1) <= ring_bytes_;
-    std::vector<uint64_t> handles(packets.size());
-    store_->put(packets, arrivals.data(), handles.data());
     for (size_t i = 0; i < frames.size(); ++i) {
-      frames[i].handle = handles[i];
+      frames[i].handle = store_->put(packets[i], frames[i].arrival);
       const bool small = frames[i].bytes.size() <= 256 && frames[i].segments == 1;
-      RC_ASSERT(small || !InRing(handles[i]));
-      if (small && roomy) RC_ASSERT(InRing(handles[i]));
+      RC_ASSERT(small || !InRing(frames[i].handle));
+      if (small && roomy) RC_ASSERT(InRing(frames[i].handle));
       held_.push_back(std::move(frames[i]));
     }
   }
