@@ -57,8 +57,9 @@ constexpr const char* kUsage =
     "Usage: farspan-kernels [OPTION…]   checks and times the operations of kernels/kernels.h\n"
     "  --device cpu|cuda|auto  auto: cuda where there is a GPU (default)\n"
     "  --check, --time         only that (default: both)\n"
-    "  --bytes N,…             payload of a timed call, with K, M or G (default 1M,256M; GPU "
-    "16M,1G)\n"
+    "  --small                 check small shapes only, for slow tools such as compute-sanitizer\n"
+    "  --bytes N,…             payload of a timed call, with K, M or G (default 16M,256M; CPU "
+    "1M,256M)\n"
     "  --sms N,…               caps on multiprocessors, 0 for none (default 4,8,0; CPU: none)\n"
     "  --seconds S             for one timing (default 0.25)\n"
     "  --filter TEXT           operations whose name has TEXT in it\n"
@@ -129,6 +130,9 @@ Options Parse(int argc, char** argv) {
         break;
       case kTime:
         options.check = false;
+        break;
+      case kSmall:
+        options.small = true;
         break;
       case kBytes:
         options.bytes = ParseList(optarg);
