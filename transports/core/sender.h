@@ -65,6 +65,7 @@ class Sender final : public Connection {
     uint32_t next = kNone;
     uint16_t message = 0;
     uint8_t copies = 0;
+    bool queued = false;     // as a symbol of its block that is yet to leave
     bool spare = false;      // one copy has left
     bool cancelled = false;  // it came after all
   };
@@ -146,6 +147,7 @@ class Sender final : public Connection {
   void on_range(TimeNs at, uint32_t path, uint64_t low, uint64_t high, std::span<const Gap> gaps,
                 AckTally& tally);
   void on_delivered(TimeNs at, uint32_t path, uint64_t number, AckTally& tally);
+  void on_late_symbol(const SentPacket& sent);
   void on_missing(TimeNs at, uint32_t path, uint64_t number);
   void on_progress(TimeNs at, const Header& header);
   void declare_lost(TimeNs at, uint32_t path, uint64_t number);

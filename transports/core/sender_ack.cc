@@ -84,10 +84,7 @@ void Sender::on_delivered(TimeNs at, uint32_t p, uint64_t number, AckTally& tall
     path.shared->losses().on_late();
     if (sent.loss != kNone) losses_[sent.loss].cancelled = true;
     if (sent.block != kNone && blocks_[sent.block].generation == sent.generation) {
-      Block& block = blocks_[sent.block];
-      --block.lost;
-      ++block.acked;
-      if (sent.repaired) ++block.duplicates;
+      on_late_symbol(sent);
     }
   } else {
     tally.bytes += sent.wire_bytes;
@@ -104,6 +101,21 @@ void Sender::on_delivered(TimeNs at, uint32_t p, uint64_t number, AckTally& tall
   if (before != State::kInFlight && sent.nacked != kNever) {
     path.shared->on_late(at - sent.nacked);
   }
+}
+
+// It counts after all; and what was to be, or has been, sent in its place does not.
+void Sender::on_late_symbol(const SentPacket& sent) {
+  Block& block = blocks_[sent.block];
+  --block.lost;
+  ++block.acked;
+  if (sent.repaired) {
+    ++block.duplicates;
+  } else if (sent.loss != kNone && losses_[sent.loss].queued) {
+    losses_[sent.loss].queued = false;
+    --block.planned;
+    --block.queued;
+  }
+  free_if_resolved(sent.block);
 }
 
 void Sender::on_missing(TimeNs at, uint32_t p, uint64_t number) {
@@ -175,6 +187,7 @@ bool Sender::repair_block(Block& block, const LostPacket& lost) {
       continue;
     }
     losses_[id].copies = static_cast<uint8_t>(std::max(1u, recovery_->on_lost(lost).copies));
+    losses_[id].queued = true;
     append(losses_, repairs_, id);
     ++block.planned;
     ++block.queued;

@@ -52,7 +52,7 @@ bool Sender::next_repair() {
   while (!repairs_.empty()) {
     const Loss& loss = losses_[repairs_.head];
     if (!loss.cancelled && full_message(loss.message) >= complete_) return true;
-    const uint32_t block = loss.spare ? kNone : loss.block;
+    const uint32_t block = loss.queued ? loss.block : kNone;
     forget_loss(remove_head(losses_, repairs_));
     if (block == kNone) continue;
     --blocks_[block].queued;
@@ -179,13 +179,14 @@ void Sender::send_repair(TimeNs now, uint32_t path, TxSlot& slot) {
   if (loss.copies > 1 && losses_used_ + inflight_ < losses_.size()) {
     losses_[id].copies = static_cast<uint8_t>(loss.copies - 1);
     losses_[id].spare = true;
+    losses_[id].queued = false;
     append(losses_, repairs_, id);
   } else {
     forget_loss(id);
   }
   SentPacket& sent = send_datagram(now, path, full_message(loss.message), loss.index, slot);
   sent.spare = loss.spare;
-  if (!loss.spare && loss.block != kNone) {
+  if (loss.queued) {
     join(sent, loss.block);
     --blocks_[loss.block].queued;
   }

@@ -1,0 +1,232 @@
+// What a session must do besides delivering: refuse, fail in time, tell sizes and tags apart, keep
+// strangers out.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/support/link_support.h"
+#include "tests/support/span_pair.h"
+#include "transports/core/loss_estimate.h"
+#include "transports/core/recoveries.h"
+
+namespace farspan::test {
+namespace {
+
+using namespace farspan::literals;
+using namespace transport;
+
+PairOptions Quiet() {
+  PairOptions options;
+  options.there = options.back = Plain(1_gbps, 5_ms);
+  options.config.controller.rate = 1_gbps;
+  options.config.lengths_only = true;
+  options.config.window_packets = 256;
+  options.config.timeout = 2_s;
+  options.config.max_connections = 2;
+  return options;
+}
+
+bool Contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+TEST(SpanSession, APeerThatVanishesIsAnErrorInBoundedTime) {
+  for (const bool sender_dies : {true, false}) {
+    SpanPair pair(Quiet());
+    ASSERT_TRUE(pair.connect(1_s));
+    const auto receive = pair.b->post_recv(*pair.comm_b, {nullptr, 100'000'000}, 0);
+    const auto send = pair.a->post_send(pair.comm_a, {nullptr, 100'000'000}, 0);
+    pair.network.run_until(pair.network.now() + 100_ms);
+    (sender_dies ? pair.a : pair.b)->vanish();
+    SimTransport& left = sender_dies ? *pair.b : *pair.a;
+    const RequestId request = sender_dies ? *receive : *send;
+    const CommId comm = sender_dies ? *pair.comm_b : pair.comm_a;
+    const TimeNs start = pair.network.now();
+    ASSERT_TRUE(pair.network.run_while([&] { return left.state(comm) == CommState::kReady; },
+                                       start + 10_s));
+    EXPECT_GE(pair.network.now() - start, 1_s + 900_ms);
+    EXPECT_LE(pair.network.now() - start, 2_s + 100_ms);
+    EXPECT_EQ(left.test(request).progress, Progress::kFailed);
+    EXPECT_TRUE(Contains(left.failure(comm), "has not answered for 2 s")) << left.failure(comm);
+  }
+}
+
+TEST(SpanSession, AnIdleConnectionIsNotGivenUp) {
+  SpanPair pair(Quiet());
+  ASSERT_TRUE(pair.connect(1_s));
+  pair.b->post_recv(*pair.comm_b, {nullptr, 100}, 0);  // waits for a sender with nothing to say
+  pair.network.run_until(60_s);
+  EXPECT_EQ(pair.a->state(pair.comm_a), CommState::kReady);
+  EXPECT_EQ(pair.b->state(*pair.comm_b), CommState::kReady);
+  pair.a->post_send(pair.comm_a, {nullptr, 100}, 0);
+  pair.network.run_until(61_s);
+  EXPECT_EQ(pair.span_b->counters().data_received, 1u);
+}
+
+TEST(SpanSession, NobodyListensAndNobodyAnswers) {
+  SpanPair pair(Quiet());
+  Handle handle;
+  const ListenId listener = *pair.b->listen(handle);
+  pair.b->stop_listening(listener);
+  const CommId refused = *pair.a->connect(handle);
+  pair.network.run_until(1_s);
+  EXPECT_EQ(pair.a->state(refused), CommState::kFailed);
+  EXPECT_TRUE(Contains(pair.a->failure(refused), "nobody listens"));
+  pair.b->vanish();
+  const CommId unheard = *pair.a->connect(handle);
+  pair.network.run_until(3_s + 100_ms);
+  EXPECT_EQ(pair.a->state(unheard), CommState::kFailed);
+  EXPECT_TRUE(Contains(pair.a->failure(unheard), "does not answer"));
+  EXPECT_FALSE(pair.a->connect(handle).has_value());  // both are in use until they are closed
+  pair.a->close(refused);
+  EXPECT_TRUE(pair.a->connect(handle).has_value());
+}
+
+TEST(SpanSession, UnequalSizesAndTagsAreErrorsOnBothSides) {
+  for (const bool too_long : {true, false}) {
+    SpanPair pair(Quiet());
+    ASSERT_TRUE(pair.connect(1_s));
+    const auto receive = pair.b->post_recv(*pair.comm_b, {nullptr, 1'000}, 7);
+    const auto send =
+        pair.a->post_send(pair.comm_a, {nullptr, too_long ? 1'001u : 1'000u}, too_long ? 7 : 8);
+    pair.network.run_until(pair.network.now() + 1_s);
+    EXPECT_EQ(pair.a->test(*send).progress, Progress::kFailed);
+    EXPECT_EQ(pair.b->test(*receive).progress, Progress::kFailed);
+    const std::string_view part = too_long ? "longer than the receive" : "tag was not";
+    EXPECT_TRUE(Contains(pair.a->failure(pair.comm_a), part));
+    EXPECT_TRUE(Contains(pair.b->failure(*pair.comm_b), part));
+  }
+}
+
+TEST(SpanSession, ClosingTellsThePeerAndFreesTheComm) {
+  SpanPair pair(Quiet());
+  ASSERT_TRUE(pair.connect(1_s));
+  ASSERT_NE(pair.exchange(10'000, 10_ms, 1_s).sender, kNever);
+  const auto receive = pair.b->post_recv(*pair.comm_b, {nullptr, 1'000}, 0);
+  pair.a->close(pair.comm_a);
+  EXPECT_EQ(pair.a->state(pair.comm_a), CommState::kClosed);
+  pair.network.run_until(pair.network.now() + 1_s);
+  EXPECT_EQ(pair.b->state(*pair.comm_b), CommState::kFailed);
+  EXPECT_EQ(pair.b->test(*receive).progress, Progress::kFailed);
+  pair.b->close(*pair.comm_b);
+  pair.network.run_until(pair.network.now() + 1_s);
+  for (int i = 0; i < 5; ++i) {  // more often than there are places
+    pair.comm_b.reset();
+    ASSERT_TRUE(pair.connect(1_s)) << i;
+    ASSERT_NE(pair.exchange(10'000, 10_ms, 1_s).sender, kNever);
+    pair.a->close(pair.comm_a);
+    pair.b->close(*pair.comm_b);
+    pair.network.run_until(pair.network.now() + 1_s);
+  }
+}
+
+TEST(SpanSession, NothingIsSentBeforeItsReceiveIsPosted) {
+  SpanPair pair(Quiet());
+  ASSERT_TRUE(pair.connect(1_s));
+  const auto send = pair.a->post_send(pair.comm_a, {nullptr, 10'000}, 0);
+  pair.network.run_until(pair.network.now() + 1_s);
+  EXPECT_EQ(pair.span_a->counters().data_sent, 0u);
+  pair.b->post_recv(*pair.comm_b, {nullptr, 10'000}, 0);
+  pair.network.run_until(pair.network.now() + 1_s);
+  EXPECT_EQ(pair.a->test(*send).progress, Progress::kDone);
+}
+
+// Everything that crossed once is replayed, and replayed damaged: nothing changes.
+TEST(SpanSession, WithAKeyForgedAndReplayedDatagramsAreDropped) {
+  PairOptions options = Quiet();
+  options.config.mac = MacKey{{7}};
+  options.config.lengths_only = false;
+  SpanPair pair(options);
+  std::vector<std::vector<uint8_t>> headers;
+  ASSERT_TRUE(pair.connect(1_s));
+  pair.network.on_departure = [&](TimeNs, std::span<const uint8_t> header) {
+    headers.emplace_back(header.begin(), header.end());
+  };
+  std::vector<uint8_t> out(10'000, 3), in(10'000);
+  const auto receive = pair.b->post_recv(*pair.comm_b, {in.data(), in.size()}, 0);
+  pair.a->post_send(pair.comm_a, {out.data(), out.size()}, 0);
+  pair.network.run_until(pair.network.now() + 1_s);
+  ASSERT_EQ(pair.b->test(*receive).progress, Progress::kDone);
+  EXPECT_EQ(in, out);
+  const uint64_t received = pair.span_b->counters().data_received;
+  uint64_t macs = 0;
+  for (std::vector<uint8_t>& bytes : headers) {
+    Header header;
+    uint32_t size = 0;
+    ASSERT_EQ(ParseHeader(bytes, header, size), Drop::kNone);
+    const uint64_t before = pair.span_b->counters().dropped[static_cast<size_t>(Drop::kMac)];
+    if (header.type == PacketType::kData) {  // an attacker's own, the checksum right, no MAC
+      header.number += 1'000;
+      EncodeHeader(header, bytes);
+      bytes.resize(size + 8);
+      SealCrc(std::span(bytes).first(size), {});
+      RxView view{.at = pair.network.now(), .route = {}, .bytes = bytes, .lengths_only = true};
+      SealCrc(std::span(bytes).first(size), {});
+      pair.span_b->on_datagrams(pair.network.now(), {&view, 1});
+      macs += pair.span_b->counters().dropped[static_cast<size_t>(Drop::kMac)] - before;
+    }
+  }
+  EXPECT_EQ(macs, 3u);
+  EXPECT_EQ(pair.span_b->counters().data_received, received);
+}
+
+TEST(SpanSession, UnknownNamesAndSizesAreErrorsThatSayWhatIsPossible) {
+  SpanConfig config;
+  config.recovery = "hope";
+  auto made = Span::Create(config);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_TRUE(Contains(made.error().message, "gbn sr ec auto")) << made.error().message;
+  config.recovery = "sr";
+  config.congestion = "luck";
+  made = Span::Create(config);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_TRUE(Contains(made.error().message, "fixed")) << made.error().message;
+  config.congestion = "fixed";
+  config.window_packets = 1'000;
+  made = Span::Create(config);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_TRUE(Contains(made.error().message, "power of two")) << made.error().message;
+}
+
+// The figures of the design: 128 + 5 holds to 1e-3, 128 + 10 to 1e-2, for messages of 256 blocks.
+TEST(SpanParity, IsAsMuchAsTheDesignSays) {
+  const double target = 1e-4 / 256;
+  EXPECT_LE(ParityFor(128, 1e-3, target, 64), 5u);
+  EXPECT_GE(ParityFor(128, 1e-3, target, 64), 4u);
+  EXPECT_LE(ParityFor(128, 1e-2, target, 64), 11u);
+  EXPECT_GE(ParityFor(128, 1e-2, target, 64), 10u);
+  EXPECT_EQ(ParityFor(128, 0, target, 64), 0u);
+  EXPECT_EQ(ParityFor(1, 1e-2, 1e-4, 64), 1u);
+}
+
+TEST(SpanParity, ABurstIsSpreadOverBlocks) {
+  const QueueView queue{
+      .message_datagrams = 32'768, .message_left = 32'768, .loss = 1e-3, .burst = 20};
+  const GroupPlan plan = PlanParity({}, queue);
+  EXPECT_GE(plan.blocks * plan.parity, 20u);
+  EXPECT_LT((plan.blocks - 1) * plan.parity, 20u);
+}
+
+TEST(SpanParity, TheLossEstimateIsAnUpperBoundThatLearns) {
+  LossEstimate estimate;
+  EXPECT_NEAR(estimate.upper(), 4.6e-3, 0.3e-3);  // the prior's 99 %
+  estimate.on_delivered(1'000'000);
+  EXPECT_LT(estimate.upper(), 1e-5);
+  LossEstimate lossy;
+  for (uint64_t n = 0; n < 100'000; ++n) {
+    if (n % 100 == 0) {
+      lossy.on_lost(n);
+    } else {
+      lossy.on_delivered(1);
+    }
+  }
+  EXPECT_GT(lossy.upper(), 0.01);
+  EXPECT_LT(lossy.upper(), 0.012);
+  EXPECT_EQ(lossy.burst(), 1u);
+}
+
+}  // namespace
+}  // namespace farspan::test
