@@ -148,7 +148,7 @@ bool SimNetwork::run_while(const std::function<bool()>& condition, TimeNs limit)
   return true;
 }
 
-const link::DirectionCounters& SimNetwork::counters(WireId wire) const {
+link::DirectionCounters SimNetwork::counters(WireId wire) const {
   return wires_.at(wire.value)->link().counters();
 }
 

@@ -108,7 +108,7 @@ class SimNetwork {
   // Until `condition` is false, nothing is left to do, or `limit`; whether the condition is false.
   bool run_while(const std::function<bool()>& condition, TimeNs limit = kNever);
 
-  const link::DirectionCounters& counters(WireId wire) const;
+  link::DirectionCounters counters(WireId wire) const;
   // Of everything that the wires released, with the checksums of what it was.
   uint64_t trace_hash() const { return hash_.value(); }
   // Called for every datagram as it enters a wire.
