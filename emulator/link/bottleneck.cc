@@ -27,6 +27,10 @@ Bottleneck::Bottleneck(const BottleneckSpec& spec, Rate rate, StreamKey key, uin
                         .aqm = Aqm(c.aqm, key, stream),
                         .limit = c.limit,
                         .quantum = kQuantumBytes * std::max<int64_t>(c.weight, 1)});
+    if (c.pfc) {
+      classes_.back().xoff_bytes = c.pfc->xoff_bytes;
+      classes_.back().xon_bytes = c.pfc->xon_bytes;
+    }
     may_drop_ = may_drop_ || c.aqm.kind != AqmKind::kTailDrop;
   }
   for (auto& [priority, members] : by_priority) {
@@ -49,23 +53,33 @@ bool Bottleneck::exceeds_time(const Class& c) const {
   return waiting_bit_ns > static_cast<Uint128>(c.limit.time.ns) * serializer_.rate().bits_per_s;
 }
 
-Bottleneck::Class& Bottleneck::pick() {
+TimeNs Bottleneck::may_begin() const {
+  TimeNs earliest = kNever;
+  for (const Class& c : classes_) {
+    if (!c.fifo.empty()) {
+      earliest = std::min(earliest, std::max(c.fifo.front().due, c.paused_until));
+    }
+  }
+  return earliest;
+}
+
+Bottleneck::Class& Bottleneck::pick(TimeNs at) {
   for (Group& group : groups_) {
-    const bool waits = std::any_of(group.members.begin(), group.members.end(),
-                                   [&](uint8_t m) { return !classes_[m].fifo.empty(); });
-    if (waits) {
-      return group.members.size() == 1 ? classes_[group.members[0]] : pick_by_deficit(group);
+    const bool any = std::any_of(group.members.begin(), group.members.end(),
+                                 [&](uint8_t m) { return may_go(classes_[m], at); });
+    if (any) {
+      return group.members.size() == 1 ? classes_[group.members[0]] : pick_by_deficit(group, at);
     }
   }
   FARSPAN_CHECK(false);
 }
 
-Bottleneck::Class& Bottleneck::pick_by_deficit(Group& group) {
+Bottleneck::Class& Bottleneck::pick_by_deficit(Group& group, TimeNs at) {
   for (;;) {
     Class& c = classes_[group.members[group.turn]];
     if (c.fifo.empty()) {
       c.deficit = 0;
-    } else {
+    } else if (c.paused_until <= at) {
       if (!group.granted) c.deficit += c.quantum;
       group.granted = true;
       const int64_t bytes = accounted(c.fifo.front());

@@ -8,7 +8,9 @@
 // The owner drives it: offer() in order of arrival, advance(t) up to a horizon. Both hand packets
 // to a sink: sink.served(packet, start, end) with its time on the wire, sink.dropped(packet) with
 // due = the instant of the drop. Sinks are called in order of time.
-// Single thread; nothing is allocated after construction. PFC is not modelled yet.
+// sink.ask_pause(class, at, pause) tells where a class with PFC crosses its thresholds (see pfc.h);
+// the other way round, pause() holds a class back.
+// Single thread; nothing is allocated after construction.
 #pragma once
 
 #include <algorithm>
@@ -33,12 +35,13 @@ class Bottleneck {
   template <typename Sink>
   void offer(const PacketRef& packet, Sink& sink) {
     advance(packet.due, sink);
-    if (!busy_ && waiting_packets_ == 0) {
+    if (!busy_ && waiting_packets_ == 0 && !is_paused(packet)) {
       in_service_ = packet;
       begin(sink);
       advance(packet.due, sink);
     } else {
       enqueue(packet, sink);
+      if (!busy_) advance(packet.due, sink);  // what waits is paused, this may not be
     }
   }
 
@@ -54,19 +57,32 @@ class Bottleneck {
         sink.served(in_service_, service_start_, end);
       }
       if (waiting_packets_ == 0) return;
-      dequeue(in_service_);
+      TimeNs at = serializer_.busy_until();
+      if (pausable_) [[unlikely]] {
+        at = std::max(at, may_begin());
+        if (at > until) return;
+      }
+      dequeue(at, in_service_);
       begin(sink);
     }
   }
 
   // Removes everything that waits, class by class, in order; what is on the wire stays.
-  template <typename Visitor>
-  void drain(Visitor&& visit) {
+  template <typename Sink, typename Visitor>
+  void drain(TimeNs now, Sink& sink, Visitor&& visit) {
     PacketRef packet;
     while (waiting_packets_ != 0) {
-      dequeue(packet);
+      dequeue(kNever, packet);
+      withdraw_pause(packet.traffic_class, now, sink);
       visit(packet);
     }
+  }
+
+  // After advance(now): nothing of the class begins before `until`, whatever was said before. What
+  // has begun goes on.
+  void pause(size_t traffic_class, TimeNs until) {
+    classes_[traffic_class].paused_until = until;
+    pausable_ = true;
   }
 
   void set_rate(Rate rate) { serializer_.set_rate(rate); }
@@ -75,7 +91,12 @@ class Bottleneck {
 
   // End of the service under way; kNever when idle.
   TimeNs service_end() const { return busy_ ? serializer_.busy_until() : kNever; }
-  bool may_drop_at_dequeue() const { return may_drop_; }
+  // When something that waits behind a pause may go on; kNever when nothing does.
+  TimeNs pause_end() const {
+    return pausable_ && !busy_ && waiting_packets_ != 0 ? may_begin() : kNever;
+  }
+  // Whether the end of a service may drop something, or end a pause that was asked for.
+  bool may_speak_at_dequeue() const { return may_drop_ || asking_ != 0; }
   uint64_t waiting_packets() const { return waiting_packets_; }
   uint64_t waiting_bytes() const;
   uint64_t held_packets() const { return waiting_packets_ + (busy_ ? 1 : 0); }
@@ -88,6 +109,10 @@ class Bottleneck {
     uint64_t bytes = 0;
     int64_t quantum = 0;
     int64_t deficit = 0;
+    uint64_t xoff_bytes = UINT64_MAX;
+    uint64_t xon_bytes = 0;
+    bool asks_pause = false;  // its sender is asked to
+    TimeNs paused_until{INT64_MIN};
   };
   // Classes of one priority, in rotation.
   struct Group {
@@ -100,15 +125,18 @@ class Bottleneck {
   template <typename Sink>
   void begin(Sink& sink) {
     PacketRef& packet = in_service_;
-    const TimeNs start = std::max(packet.due, serializer_.busy_until());
     Class& c = classes_[packet.traffic_class];
+    const TimeNs ready = std::max(packet.due, c.paused_until);
+    const TimeNs start = std::max(ready, serializer_.busy_until());
+    if (c.asks_pause) [[unlikely]]
+      withdraw_pause(packet.traffic_class, start, sink);
     const AqmVerdict verdict =
         c.aqm.decide(start, start - packet.due, c.bytes, (packet.flags & kEcnCapable) != 0);
     if (verdict == AqmVerdict::kDrop) {
       drop(packet, start, Cause::kAqm, sink);
       return;
     }
-    service_start_ = serializer_.send(packet.due, accounted(packet));
+    service_start_ = serializer_.send(ready, accounted(packet));
     if (verdict == AqmVerdict::kMark) packet.flags |= kMarked;
     busy_ = true;
   }
@@ -123,10 +151,24 @@ class Bottleneck {
     c.fifo.push(packet);
     c.bytes += accounted(packet);
     ++waiting_packets_;
+    if (c.bytes >= c.xoff_bytes && !c.asks_pause) [[unlikely]] {
+      c.asks_pause = true;
+      ++asking_;
+      sink.ask_pause(packet.traffic_class, packet.due, true);
+    }
   }
 
-  void dequeue(PacketRef& out) {
-    Class& c = classes_.size() == 1 ? classes_[0] : pick();
+  template <typename Sink>
+  void withdraw_pause(size_t traffic_class, TimeNs at, Sink& sink) {
+    Class& c = classes_[traffic_class];
+    if (!c.asks_pause || c.bytes > c.xon_bytes) return;
+    c.asks_pause = false;
+    --asking_;
+    sink.ask_pause(traffic_class, at, false);
+  }
+
+  void dequeue(TimeNs at, PacketRef& out) {
+    Class& c = classes_.size() == 1 ? classes_[0] : pick(at);
     out = c.fifo.front();
     c.fifo.drop_front();
     c.bytes -= accounted(out);
@@ -150,8 +192,14 @@ class Bottleneck {
     return c.limit.time.ns != 0 && exceeds_time(c);
   }
   bool exceeds_time(const Class& c) const;
-  Class& pick();
-  Class& pick_by_deficit(Group& group);
+  bool is_paused(const PacketRef& packet) const {
+    return pausable_ && classes_[packet.traffic_class].paused_until > packet.due;
+  }
+  static bool may_go(const Class& c, TimeNs at) { return !c.fifo.empty() && c.paused_until <= at; }
+  // The earliest instant at which something that waits is not paused.
+  TimeNs may_begin() const;
+  Class& pick(TimeNs at);
+  Class& pick_by_deficit(Group& group, TimeNs at);
 
   const int64_t overhead_bytes_;
   const int64_t mpu_bytes_;
@@ -160,6 +208,8 @@ class Bottleneck {
   std::vector<Class> classes_;
   std::vector<Group> groups_;  // highest priority first
   bool may_drop_ = false;
+  bool pausable_ = false;  // a class has been paused
+  uint32_t asking_ = 0;    // classes that ask for a pause
 
   bool busy_ = false;
   PacketRef in_service_;

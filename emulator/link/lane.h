@@ -9,13 +9,26 @@
 
 namespace farspan::link {
 
+// What a lane tells its link beside the packets.
+class LaneEvents : public TriggerSink {
+ public:
+  virtual void pause_asked(size_t traffic_class, TimeNs at, bool pause) = 0;
+};
+
 class Lane {
  public:
   Lane(const DirectionSpec& spec, uint32_t number, StreamKey key, TimeNs start, uint64_t capacity,
-       BlockPool* pool, DirectionCounters* counters, TriggerSink* triggers)
+       BlockPool* pool, DirectionCounters* counters, LaneEvents* events)
       : bottleneck_(spec.bottleneck, spec.lanes[number].rate, key, number, Cause::kTailDrop, pool),
-        fiber_(spec, number, key, start, capacity, pool, counters, triggers),
-        drops_(pool) {}
+        fiber_(spec, number, key, start, capacity, pool, counters, events),
+        drops_(pool),
+        events_(events) {}
+
+  // Hands over all that waits in the bottleneck.
+  template <typename Visitor>
+  void drain(TimeNs now, Visitor&& visit) {
+    bottleneck_.drain(now, *this, visit);
+  }
 
   Bottleneck& bottleneck() { return bottleneck_; }
   const Bottleneck& bottleneck() const { return bottleneck_; }
@@ -34,6 +47,9 @@ class Lane {
     fiber_.enter(packet, start, end);
   }
   void dropped(const PacketRef& packet) { drops_.push(packet); }
+  void ask_pause(size_t traffic_class, TimeNs at, bool pause) {
+    events_->pause_asked(traffic_class, at, pause);
+  }
 
   // What leaves by `now`, drops included, in order.
   size_t release(TimeNs now, std::span<PacketRef> out) {
@@ -74,14 +90,15 @@ class Lane {
     const TimeNs end = bottleneck_.service_end();
     if (end == kNever) return earliest;
     // What is on the wire may be dropped from the queue behind it as it ends, or leave after it.
-    const bool drop_possible = bottleneck_.may_drop_at_dequeue();
-    return std::min(earliest, drop_possible ? end : end + fiber_.shortest_stay());
+    const bool may_speak = bottleneck_.may_speak_at_dequeue();
+    return std::min(earliest, may_speak ? end : end + fiber_.shortest_stay());
   }
 
  private:
   Bottleneck bottleneck_;
   Fiber fiber_;
   PacketFifo drops_;
+  LaneEvents* events_;
   bool head_is_drop_ = false;
 };
 

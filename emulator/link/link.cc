@@ -19,6 +19,12 @@ bool HasTriggers(const DirectionSpec& spec) {
                      [](const FaultSpec& f) { return f.kind == FaultKind::kTrigger; });
 }
 
+bool HasPfc(const DirectionSpec& spec) {
+  const std::vector<ClassSpec>& classes = spec.bottleneck.classes;
+  return std::any_of(classes.begin(), classes.end(),
+                     [](const ClassSpec& c) { return c.pfc.has_value(); });
+}
+
 }  // namespace
 
 uint64_t MostPackets(const DirectionSpec& spec, const LinkCapacity& capacity) {
@@ -37,8 +43,10 @@ Link::Impl::Impl(const DirectionSpec& direction, const LinkIdentity& link_identi
       key(MakeStreamKey(identity.seed, identity.link, identity.direction)),
       start(start_time),
       has_triggers(HasTriggers(direction)),
+      in_step(direction.lanes.size() > 1 && (has_triggers || HasPfc(direction))),
       pool(MostPackets(direction, capacity), FifoCount(direction)),
       selector(direction.lanes, direction.rehash),
+      lanes_asking(direction.bottleneck.classes.size()),
       densest(DensestChanges(direction).changes),
       glass_mm(direction.lanes.size()) {
   lanes.reserve(spec.lanes.size());
@@ -62,7 +70,7 @@ size_t Link::Impl::offer(std::span<const PacketRef> packets) {
 }
 
 bool Link::Impl::offer_one(const PacketRef& packet) {
-  if (next_event <= packet.due || has_triggers) run_to(packet.due);
+  if (next_event <= packet.due || has_triggers || in_step) run_to(packet.due);
   if (held() >= capacity.packets + kSpareDrops) return false;
   ++counters.offered_packets;
   counters.offered_bytes += packet.wire_bytes;
@@ -77,6 +85,16 @@ bool Link::Impl::offer_one(const PacketRef& packet) {
   }
   lanes[static_cast<size_t>(lane)].offer(packet);
   return true;
+}
+
+void Link::Impl::pause_asked(size_t traffic_class, TimeNs at, bool pause) {
+  uint32_t& asking = lanes_asking[traffic_class];
+  asking += pause ? 1 : -1;
+  if (pauses == nullptr || asking != (pause ? 1 : 0)) return;
+  pauses->on_pause({.at = at,
+                    .traffic_class = static_cast<uint8_t>(traffic_class),
+                    .priority = spec.bottleneck.classes[traffic_class].pfc->priority,
+                    .pause = pause});
 }
 
 void Link::Impl::reject(size_t lane, PacketRef packet, Cause cause) {
@@ -182,5 +200,7 @@ DirectionCounters Link::counters() const {
   }
   return counters;
 }
+
+void Link::tell_pauses_to(PauseSink* sink) { impl_->pauses = sink; }
 
 }  // namespace farspan::link

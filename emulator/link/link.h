@@ -30,6 +30,7 @@
 #include "emulator/base/time.h"
 #include "emulator/link/counters.h"
 #include "emulator/link/packet_ref.h"
+#include "emulator/link/pfc.h"
 #include "emulator/link/spec.h"
 
 namespace farspan::link {
@@ -59,6 +60,10 @@ class Link {
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
+
+  // Before the first packet: who is told when a class with PFC asks its sender to pause, in any of
+  // the lanes. It must outlive the link.
+  void tell_pauses_to(PauseSink* sink);
 
   size_t offer(TimeNs now, std::span<const PacketRef> packets);
   size_t release(TimeNs now, std::span<PacketRef> out);

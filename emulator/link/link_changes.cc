@@ -51,11 +51,12 @@ void Link::Impl::run_to(TimeNs now) {
 
 void Link::Impl::advance_lanes(TimeNs until) {
   horizon = until;
-  if (!has_triggers || lanes.size() == 1) {
+  if (!in_step) {
     for (Lane& lane : lanes) lane.advance(horizon);
     return;
   }
-  // Frame by frame over all lanes, so that a trigger in one stops the others at its instant.
+  // Frame by frame over all lanes: a trigger in one stops the others at its instant, and pauses are
+  // asked for in order of time.
   for (;;) {
     Lane* first = &*std::min_element(lanes.begin(), lanes.end(), [](const Lane& a, const Lane& b) {
       return a.bottleneck().service_end() < b.bottleneck().service_end();
@@ -149,7 +150,7 @@ void Link::Impl::look_at_lane(TimeNs now, uint32_t lane) {
   if (lanes.size() == 1) return;
   const bool up = !lanes[lane].fiber().is_dark(now - spec.detection, now);
   if (!selector.set_up(lane, up) || up) return;
-  lanes[lane].bottleneck().drain([&](PacketRef packet) {
+  lanes[lane].drain(now, [&](PacketRef packet) {
     packet.due = now;
     const int other = selector.select(packet.flow);
     if (other == LaneSelector::kNoLane) {

@@ -21,7 +21,7 @@ struct PreparedChange {
   std::vector<PreparedChange> timeline;
 };
 
-struct Link::Impl final : TriggerSink {
+struct Link::Impl final : LaneEvents {
   Impl(const DirectionSpec& spec, const LinkIdentity& identity, const LinkCapacity& capacity,
        TimeNs start);
 
@@ -61,6 +61,7 @@ struct Link::Impl final : TriggerSink {
   void advance_lanes(TimeNs until);
   void schedule(const Event& event);
   void triggered(uint32_t event, TimeNs at) override;
+  void pause_asked(size_t traffic_class, TimeNs at, bool pause) override;
   void happen(const Event& event);
   void apply(TimeNs now, PreparedChange& prepared);
   void change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane);
@@ -81,12 +82,15 @@ struct Link::Impl final : TriggerSink {
   const StreamKey key;
   const TimeNs start;
   const bool has_triggers;
+  const bool in_step;  // lanes keep step with each other: what they do is of one order
 
   BlockPool pool;
   DirectionCounters counters;
   uint64_t released_packets = 0;
   std::vector<Lane> lanes;
   LaneSelector selector;
+  PauseSink* pauses = nullptr;
+  std::vector<uint32_t> lanes_asking;  // for a pause of the class
 
   std::vector<PreparedChange> timeline;  // as in spec.timeline
   std::vector<bool> trigger_fired;

@@ -90,6 +90,23 @@ struct ChangeRules {
   Result<void> operator()(const StartEpoch&) const { return {}; }
 };
 
+Result<void> ValidatePfc(const BottleneckSpec& bottleneck) {
+  uint32_t priorities = 0;
+  for (const ClassSpec& c : bottleneck.classes) {
+    if (!c.pfc) continue;
+    const auto fail = [&](const std::string& message) {
+      return Fail(ErrorCode::kInvalid, "pfc of class \"" + c.name + "\": " + message);
+    };
+    if (c.pfc->priority >= kPfcPriorities) return fail("priorities are 0 to 7");
+    if ((priorities >> c.pfc->priority & 1) != 0) return fail("another class has its priority");
+    priorities |= 1u << c.pfc->priority;
+    if (c.pfc->xoff_bytes == 0) return fail("xoff is more than 0");
+    if (c.pfc->xon_bytes >= c.pfc->xoff_bytes) return fail("xon is less than xoff");
+    if (c.pfc->quanta == 0) return fail("a pause of 0 quanta is none");
+  }
+  return {};
+}
+
 }  // namespace
 
 Density DensestChanges(const DirectionSpec& spec) {
@@ -140,6 +157,7 @@ Result<void> ValidateDirection(const DirectionSpec& spec) {
   if (spec.bottleneck.classes.empty() || spec.bottleneck.classes.size() > 64) {
     return Fail(ErrorCode::kInvalid, "a bottleneck has 1 to 64 classes");
   }
+  if (auto valid = ValidatePfc(spec.bottleneck); !valid) return valid;
   if (spec.faults.size() > 255) return Fail(ErrorCode::kInvalid, "a link has at most 255 rules");
   for (const LaneSpec& lane : spec.lanes) {
     if (auto valid = Validate(lane.loss, lane.rate); !valid) return valid;

@@ -2,15 +2,18 @@
 // slower than the link. A Stage like Link: offer() in order of arrival, release(), next_deadline().
 //
 // Packets that were dropped before keep their verdict and pass straight through. Drops at the
-// port's own limit are emulated ones (Cause::kEgressDrop). Single thread; nothing is allocated
-// after construction.
+// port's own limit are emulated ones (Cause::kEgressDrop). The host behind the port may pause it
+// by PFC: a class heeds the priorities in its `pcp`, the only class of a port all of them. Single
+// thread; nothing is allocated after construction.
 #pragma once
 
 #include <algorithm>
 #include <span>
+#include <vector>
 
 #include "emulator/link/bottleneck.h"
 #include "emulator/link/packet_fifo.h"
+#include "emulator/link/pfc.h"
 
 namespace farspan::link {
 
@@ -20,7 +23,13 @@ class SiteEgress {
       : capacity_(capacity),
         pool_(capacity, spec.classes.size() + 1),
         bottleneck_(spec, rate, key, kEgressStream, Cause::kEgressDrop, &pool_),
-        ready_(&pool_) {}
+        ready_(&pool_),
+        line_rate_(rate) {
+    for (const ClassSpec& c : spec.classes) {
+      heeds_.push_back(spec.classes.size() == 1 ? 0xff : 0);
+      for (const uint8_t pcp : c.pcp) heeds_.back() |= static_cast<uint8_t>(1u << pcp);
+    }
+  }
 
   static uint64_t MemoryBytes(const BottleneckSpec& spec, uint64_t capacity) {
     return BlockPool::MemoryBytes(capacity, spec.classes.size() + 1);
@@ -51,8 +60,21 @@ class SiteEgress {
   }
 
   TimeNs next_deadline() const {
-    return ready_.empty() ? bottleneck_.service_end()
-                          : std::min(ready_.front().due, bottleneck_.service_end());
+    const TimeNs next = std::min(bottleneck_.service_end(), bottleneck_.pause_end());
+    return ready_.empty() ? next : std::min(ready_.front().due, next);
+  }
+
+  // What the host behind the port says with a PFC frame that came at `now`: no frame of the
+  // priorities it names begins before their quanta have passed. Everything that reaches the port
+  // before `now` has been offered.
+  void pause(TimeNs now, const PfcFrame& frame) {
+    bottleneck_.advance(now, *this);
+    for (size_t c = 0; c < heeds_.size(); ++c) {
+      for (unsigned p = 0; p < kPfcPriorities; ++p) {
+        if ((heeds_[c] & frame.enabled & 1u << p) == 0) continue;
+        bottleneck_.pause(c, now + QuantaTime(frame.quanta[p], line_rate_));
+      }
+    }
   }
 
   uint64_t room() const { return capacity_ - held(); }
@@ -60,6 +82,7 @@ class SiteEgress {
 
   // The bottleneck's sink.
   void served(const PacketRef& packet, TimeNs, TimeNs end) { ready_.push(WithDue(packet, end)); }
+  void ask_pause(size_t, TimeNs, bool) {}
   void dropped(PacketRef packet) {
     packet.cause = Cause::kEgressDrop;  // its AQM's too
     ready_.push(packet);
@@ -72,6 +95,8 @@ class SiteEgress {
   BlockPool pool_;
   Bottleneck bottleneck_;
   PacketFifo ready_;
+  const Rate line_rate_;
+  std::vector<uint8_t> heeds_;  // of each class: the priorities whose pauses hold it back
 };
 
 }  // namespace farspan::link

@@ -63,6 +63,20 @@ struct AqmSpec {
   bool drop_not_ect = true;
 };
 
+// Priority-based flow control of a class towards its sender; see pfc.h.
+struct PfcSpec {
+  uint8_t priority = 0;      // 802.1Q priority that the sender is asked to pause
+  uint64_t xoff_bytes = 0;   // pause when so many wait
+  uint64_t xon_bytes = 0;    // go on when no more than so many do
+  uint16_t quanta = 65'535;  // of each pause frame
+  // What the headroom above xoff is made for.
+  Rate line_rate{};                  // the sender's
+  uint32_t max_frame_bytes = 1'542;  // of wire
+  Length cable{100'000};
+  TimeNs reaction{};  // the sender's
+  TimeNs poll_gap{};  // from xoff until the pause frame is ready to leave
+};
+
 struct ClassSpec {
   std::string name = "default";
   std::vector<uint8_t>
@@ -72,6 +86,7 @@ struct ClassSpec {
   uint32_t weight = 1;       // DWRR share among classes of equal priority
   QueueLimit limit;
   AqmSpec aqm;
+  std::optional<PfcSpec> pfc;
 };
 
 struct BottleneckSpec {

@@ -127,5 +127,68 @@ TEST(SiteEgress, TakesAPrefixWhenItIsFull) {
   EXPECT_EQ(egress.offer(2_us, std::span(packets).subspan(5)), 2u);
 }
 
+// --- Paused by the host behind it ------------------------------------------------------------
+
+link::PfcFrame Pause(uint8_t enabled, uint16_t quanta) {
+  link::PfcFrame frame{.enabled = enabled};
+  frame.quanta.fill(quanta);
+  return frame;
+}
+
+// A packet each us; 1,000 quanta at 10 Gb/s are 51.2 us. What is on the wire goes on.
+TEST(SiteEgress, APauseHoldsItBackForItsQuanta) {
+  SiteEgress egress(Port(0), 10_gbps, {1}, 1'000);
+  ASSERT_EQ(egress.offer(0_us, Train(100, kBytes, 0_ns, 0_ns)), 100u);
+  PacketRef out[128];
+  EXPECT_EQ(egress.release(10'500_ns, out), 10u);
+  egress.pause(10'500_ns, Pause(0x04, 1'000));
+  EXPECT_EQ(egress.next_deadline(), 11_us);
+  EXPECT_EQ(egress.release(61_us, out), 1u);
+  EXPECT_EQ(out[0].due, 11_us);
+  EXPECT_EQ(egress.next_deadline(), 61'700_ns);
+  ASSERT_EQ(egress.release(1_ms, out), 89u);
+  EXPECT_EQ(out[0].due, 62'700_ns);
+  EXPECT_EQ(out[88].due, 150'700_ns);
+  EXPECT_EQ(egress.held(), 0u);
+}
+
+TEST(SiteEgress, ZeroQuantaLetItGoOnAtOnceAndAnotherPauseExtendsIt) {
+  SiteEgress egress(Port(0), 10_gbps, {1}, 1'000);
+  egress.pause(0_us, Pause(0xff, 65'535));
+  ASSERT_EQ(egress.offer(1_us, Train(2, kBytes, 1_us, 0_ns)), 2u);
+  PacketRef out[8];
+  EXPECT_EQ(egress.release(100_us, out), 0u);
+  egress.pause(100_us, Pause(0xff, 0));
+  EXPECT_EQ(egress.release(102_us, out), 2u);
+  EXPECT_EQ(out[0].due, 101_us);
+  egress.pause(110_us, Pause(0xff, 1'000));
+  egress.pause(130_us, Pause(0xff, 1'000));
+  ASSERT_EQ(egress.offer(140_us, Train(1, kBytes, 140_us, 0_ns)), 1u);
+  ASSERT_EQ(egress.release(1_ms, out), 1u);
+  EXPECT_EQ(out[0].due, 130_us + 51'200_ns + 1_us);
+}
+
+// Of two classes only the one that heeds the priority waits, though it is the more urgent one.
+TEST(SiteEgress, OtherClassesGoOn) {
+  link::BottleneckSpec port = Port(0);
+  port.classes.resize(2, port.classes[0]);
+  port.classes[0].pcp = {0, 1};
+  port.classes[1].pcp = {3};
+  port.classes[1].priority = 1;
+  SiteEgress egress(port, 10_gbps, {1}, 1'000);
+  egress.pause(0_us, Pause(1 << 3, 1'000));
+  const auto packets = Merge(Train(5, kBytes, 1_us, 0_ns, {.traffic_class = 1}),
+                             Train(5, kBytes, 2_us, 0_ns, {.traffic_class = 0}));
+  ASSERT_EQ(egress.offer(2_us, packets), 10u);
+  PacketRef out[16];
+  EXPECT_EQ(egress.release(51'199_ns, out), 5u);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(out[i].traffic_class, 0);
+    EXPECT_EQ(out[i].due, TimeNs{3'000 + static_cast<int64_t>(i) * 1'000});
+  }
+  EXPECT_EQ(egress.release(1_ms, out), 5u);
+  EXPECT_EQ(out[0].due, 52'200_ns);
+}
+
 }  // namespace
 }  // namespace farspan::test
