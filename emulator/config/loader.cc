@@ -8,6 +8,7 @@
 #include "emulator/config/ports.h"
 #include "emulator/config/read_engine.h"
 #include "emulator/config/readers.h"
+#include "emulator/config/resolve_pfc.h"
 #include "emulator/config/section.h"
 #include "emulator/config/trace_file.h"
 
@@ -19,6 +20,9 @@ constexpr Word<Forwarding> kForwardings[] = {{"prefix", Forwarding::kPrefix},
                                              {"mac", Forwarding::kMac}};
 constexpr Word<Unmatched> kUnmatched[] = {{"default", Unmatched::kDefault},
                                           {"bypass", Unmatched::kBypass}};
+
+constexpr Word<PausePolicy> kPausePolicies[] = {
+    {"pass", PausePolicy::kPass}, {"consume", PausePolicy::kConsume}, {"drop", PausePolicy::kDrop}};
 
 using Scope = OverrideSet::Scope;
 
@@ -61,6 +65,9 @@ class Loader {
     root.finish();
     check_shape(root, sites, links);
     if (diagnostics_.failed()) return tl::unexpected(diagnostics_.error());
+    if (const auto resolved = ResolvePfc(config_); !resolved) {
+      return tl::unexpected(resolved.error());
+    }
     for (const auto& [scope, names] :
          {std::pair(Scope::kSite, site_names()), std::pair(Scope::kLink, link_names())}) {
       if (const auto checked = overrides_.check_targets(scope, names); !checked) {
@@ -135,10 +142,23 @@ class Loader {
       if (!egress.has("rate")) egress.fail("has no \"rate\"; expected the port's, \"100 Gbps\"");
       ReadRate(egress, site.egress->rate);
       ReadBottleneck(egress, site.egress->queue);
+      for (const link::ClassSpec& c : site.egress->queue.classes) {
+        if (c.pfc) egress.fail("an egress asks nobody to pause; pfc belongs to a link's classes");
+      }
       egress.finish();
     }
+    read_pause(section, site);
     section.finish();
     config_.sites.push_back(std::move(site));
+  }
+
+  // Bridges keep pause frames to themselves (802.1Q, 8.6.3), wires do not know them.
+  void read_pause(Section& section, SiteSpec& site) {
+    site.pause = config_.mode == Mode::kWire ? PausePolicy::kPass : PausePolicy::kDrop;
+    section.read_word<PausePolicy>("pause", site.pause, kPausePolicies);
+    if (site.pause == PausePolicy::kConsume && !site.egress) {
+      section.fail("pause", "\"consume\" needs an \"egress\", whose queue waits meanwhile");
+    }
   }
 
   void add_prefix(Section& section, const toml::node& node, const roce::IpPrefix& prefix,

@@ -192,6 +192,14 @@ DirectionPlan PlanDirection(const EmulatorConfig& config, const LinkSpec& link, 
   plan.to = reversed ? link.a : link.b;
   plan.source = reversed ? link.ba_source : link.ab_source;
   for (const LaneSpec& lane : spec.lanes) plan.lanes.push_back(PlanLane(lane));
+  for (const link::ClassSpec& c : spec.bottleneck.classes) {
+    if (!c.pfc) continue;
+    plan.pfc.push_back({.name = c.name,
+                        .spec = *c.pfc,
+                        .terms = link::PfcHeadroomTerms(*c.pfc),
+                        .headroom_bytes = link::PfcHeadroom(*c.pfc),
+                        .limit_bytes = c.limit.bytes});
+  }
   const auto site = [&](const std::string& name) {
     return std::find_if(config.sites.begin(), config.sites.end(),
                         [&](const SiteSpec& s) { return s.name == name; });

@@ -17,6 +17,7 @@
 #include "emulator/base/time.h"
 #include "emulator/base/units.h"
 #include "emulator/config/schema.h"
+#include "emulator/link/pfc.h"
 #include "emulator/link/spec.h"
 
 namespace farspan::config {
@@ -33,6 +34,16 @@ struct LanePlan {
   std::vector<LossBySize> loss;
 };
 
+// A class with PFC; see link/pfc.h.
+struct PfcPlan {
+  std::string name;  // of the class
+  link::PfcSpec spec;
+  std::vector<link::HeadroomTerm> terms;
+  uint64_t headroom_bytes = 0;  // their sum
+  uint64_t limit_bytes = 0;
+  bool lossless() const { return spec.xoff_bytes + headroom_bytes <= limit_bytes; }
+};
+
 struct DirectionPlan {
   std::string link;
   std::string direction;  // "ab" or "ba"
@@ -40,6 +51,7 @@ struct DirectionPlan {
   std::string to;
   std::string source;  // of a routed length
   std::vector<LanePlan> lanes;
+  std::vector<PfcPlan> pfc;
   TimeNs largest_delay{};      // one way, of any lane
   Rate rate{};                 // that memory is planned for: all lanes, headroom
   bool rate_assumed = false;   // because none was declared

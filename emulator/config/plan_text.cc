@@ -81,6 +81,26 @@ void LaneText(const LanePlan& lane, Out out) {
   fmt::format_to(out, "\n");
 }
 
+void PfcText(const PfcPlan& plan, Out out) {
+  const link::PfcSpec& pfc = plan.spec;
+  fmt::format_to(out,
+                 "  {:<8} class {}, priority {}: pauses at {} bytes waiting, goes on at {}; {} "
+                 "quanta at {} are {}\n",
+                 "pfc", plan.name, pfc.priority, Grouped(pfc.xoff_bytes), Grouped(pfc.xon_bytes),
+                 pfc.quanta, ToText(pfc.line_rate),
+                 ToText(link::QuantaTime(pfc.quanta, pfc.line_rate)));
+  const char* heading = "headroom";
+  for (const link::HeadroomTerm& term : plan.terms) {
+    fmt::format_to(out, "  {:<8} {:<{}} {:>14} B\n", heading, term.name, kTermWidth,
+                   Grouped(term.bytes));
+    heading = "";
+  }
+  fmt::format_to(out, "  {:<8} {:<{}} {:>14} B; {} B between xoff and the limit: {}\n", "",
+                 "together", kTermWidth, Grouped(plan.headroom_bytes),
+                 Grouped(plan.limit_bytes - pfc.xoff_bytes),
+                 plan.lossless() ? "lossless" : "NOT ENOUGH, it may lose");
+}
+
 void DirectionText(const DirectionPlan& plan, uint32_t plan_frame, Out out) {
   fmt::format_to(out, "\nlink {}, {} to {}\n", plan.link, plan.from, plan.to);
   if (!plan.source.empty()) fmt::format_to(out, "  {:<8} {}\n", "route", plan.source);
@@ -91,6 +111,7 @@ void DirectionText(const DirectionPlan& plan, uint32_t plan_frame, Out out) {
     if (i == first && plan.lanes.size() > 1) fmt::format_to(out, "  lane {}\n", i);
     LaneText(plan.lanes[first], out);
   }
+  for (const PfcPlan& pfc : plan.pfc) PfcText(pfc, out);
   fmt::format_to(out, "  {:<8} round trip {}; BDP {} bytes, {} packets of full size\n", "path",
                  ToText(plan.round_trip), Grouped(plan.bdp_bytes), Grouped(plan.bdp_packets));
   fmt::format_to(out, "  {:<8} {}{} x {} (the largest delay): {} bytes in the fiber, {} waiting\n",
@@ -129,6 +150,23 @@ Json LaneJson(const LanePlan& lane) {
           {"expected_loss", loss}};
 }
 
+Json PfcJson(const PfcPlan& plan) {
+  Json terms = Json::array();
+  for (const link::HeadroomTerm& term : plan.terms) {
+    terms.push_back({{"name", term.name}, {"bytes", term.bytes}});
+  }
+  return {{"class", plan.name},
+          {"priority", plan.spec.priority},
+          {"xoff_bytes", plan.spec.xoff_bytes},
+          {"xon_bytes", plan.spec.xon_bytes},
+          {"limit_bytes", plan.limit_bytes},
+          {"quanta", plan.spec.quanta},
+          {"line_rate_bits_per_s", plan.spec.line_rate.bits_per_s},
+          {"headroom_bytes", plan.headroom_bytes},
+          {"headroom_terms", terms},
+          {"lossless", plan.lossless()}};
+}
+
 Json DirectionJson(const DirectionPlan& plan) {
   Json lanes = Json::array();
   for (const LanePlan& lane : plan.lanes) lanes.push_back(LaneJson(lane));
@@ -150,6 +188,7 @@ Json DirectionJson(const DirectionPlan& plan) {
             {"held_packets", plan.held_packets},
             {"model_bytes", plan.model_bytes},
             {"lcore", plan.lcore}};
+  for (const PfcPlan& pfc : plan.pfc) json["pfc"].push_back(PfcJson(pfc));
   return json;
 }
 

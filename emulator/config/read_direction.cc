@@ -72,7 +72,7 @@ void ReadDirection(Section& section, size_t lane_layer, Direction& direction) {
   ReadLanes(section, lane_layer, direction);
   const auto has_rate = [](const link::LaneSpec& lane) { return lane.rate.bits_per_s != 0; };
   if (std::none_of(spec.lanes.begin(), spec.lanes.end(), has_rate)) {
-    for (const std::string_view key : {"limit", "aqm", "classes", "overhead", "mpu"}) {
+    for (const std::string_view key : {"limit", "aqm", "pfc", "classes", "overhead", "mpu"}) {
       if (section.has(key)) section.fail(key, "needs a \"rate\": without one nothing waits");
     }
   }

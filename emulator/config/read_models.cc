@@ -5,6 +5,7 @@
 #include "emulator/config/trace_file.h"
 #include "emulator/link/jitter.h"
 #include "emulator/link/loss.h"
+#include "emulator/link/pfc.h"
 
 namespace farspan::config {
 namespace {
@@ -249,6 +250,38 @@ void ReadAqm(Section& section, AqmSpec& aqm) {
   keys.finish();
 }
 
+constexpr uint64_t kQuantaMax = 65'535;
+
+// `pfc = {priority = 3, ...}`; what is left out is found by ResolvePfc.
+void ReadPfc(Section& section, ClassSpec& spec) {
+  const toml::node* node = section.find("pfc");
+  if (!node) return;
+  const toml::table* table = node->as_table();
+  if (!table) {
+    bool on = false;
+    section.read("pfc", on);
+    if (!on) return;
+  }
+  const toml::table defaults;
+  Section keys(section.diagnostics(), "pfc", {{table ? table : &defaults, true}});
+  link::PfcSpec& pfc = spec.pfc.emplace();
+  if (!keys.read_count("priority", pfc.priority, 0, link::kPfcPriorities - 1)) {
+    if (spec.pcp.size() == 1) {
+      pfc.priority = spec.pcp[0];
+    } else {
+      section.fail("pfc", "needs the 802.1Q priority to pause: expected pfc = {priority = 3}");
+    }
+  }
+  keys.read_bytes("xoff", pfc.xoff_bytes);
+  keys.read_bytes("xon", pfc.xon_bytes);
+  keys.read_count("quanta", pfc.quanta, 1, kQuantaMax);
+  keys.read("line_rate", pfc.line_rate);
+  keys.read("cable", pfc.cable);
+  keys.read("reaction", pfc.reaction);
+  keys.read("poll_gap", pfc.poll_gap);
+  keys.finish();
+}
+
 ClassSpec ReadClass(Section section, ClassSpec spec) {
   Require(section, section.read("name", spec.name), "name", "a word, for counters and this file");
   for (const toml::node* node : section.elements("dscp")) {
@@ -263,6 +296,7 @@ ClassSpec ReadClass(Section section, ClassSpec spec) {
   section.read_count("weight", spec.weight, 1, 1'000'000);
   ReadLimit(section, spec.limit);
   ReadAqm(section, spec.aqm);
+  ReadPfc(section, spec);
   section.finish();
   return spec;
 }
@@ -270,11 +304,15 @@ ClassSpec ReadClass(Section section, ClassSpec spec) {
 void CheckClasses(Section& section, const std::vector<ClassSpec>& classes) {
   bool dscp[64] = {};
   bool pcp[8] = {};
+  bool paused[link::kPfcPriorities] = {};
   for (size_t i = 0; i < classes.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       if (classes[i].name == classes[j].name) {
         section.fail("classes", "two are called \"" + classes[i].name + '"');
       }
+    }
+    if (classes[i].pfc && std::exchange(paused[classes[i].pfc->priority], true)) {
+      section.fail("classes", "two pause the same priority; expected one class for each");
     }
     for (const uint8_t d : classes[i].dscp) {
       if (std::exchange(dscp[d], true)) {
@@ -363,7 +401,11 @@ void ReadBottleneck(Section& section, link::BottleneckSpec& bottleneck) {
   }
   bottleneck.classes = {base};
   const std::vector<const toml::table*> tables = section.tables("classes");
-  if (tables.empty()) return;
+  if (tables.empty()) {
+    ReadPfc(section, bottleneck.classes[0]);
+    return;
+  }
+  if (section.has("pfc")) section.fail("pfc", "goes into one of the classes, where there are any");
   bottleneck.classes.clear();
   for (const toml::table* table : tables) {
     bottleneck.classes.push_back(

@@ -40,6 +40,13 @@ struct EgressSpec {
   link::BottleneckSpec queue;
 };
 
+// What becomes of pause frames (PFC and PAUSE) that a site's host sends.
+enum class PausePolicy {
+  kPass,     // they cross like any frame, as through a transponder
+  kConsume,  // the site's egress heeds them
+  kDrop,     // as a bridge does that has flow control off
+};
+
 struct SiteSpec {
   std::string name;
   PortSpec port;
@@ -47,6 +54,7 @@ struct SiteSpec {
   std::vector<roce::IpPrefix> prefixes;  // mesh: addresses at this site
   std::string city;                      // a name of the route library; may be empty
   std::optional<EgressSpec> egress;
+  PausePolicy pause = PausePolicy::kPass;
 };
 
 // --- Links -----------------------------------------------------------------------------------

@@ -391,5 +391,55 @@ TEST(ConfigErrors, Files) {
       0u);
 }
 
+TEST(ConfigErrors, Pfc) {
+  const std::string wire = std::string(kWire) + "delay = \"1 ms\"\nrate = \"40 Gbps\"\n";
+  ExpectRefused(
+      wire,
+      {{"pfc = true", "lab.toml:13:7: pfc: needs the 802.1Q priority to pause"},
+       {"pfc = {priority = 8}", "lab.toml:13:19: priority: 8 is out of range"},
+       {"pfc = {priority = 3, xof = \"1 MB\"}", "lab.toml:13:22: unknown key \"xof\""},
+       {"pfc = {priority = 3}",
+        "link \"chi-nyc\", ab, pfc of class \"default\": needs the sender's line rate",
+        "port_rate at site \"chicago\""},
+       {"pfc = {priority = 3, line_rate = \"100 Gbps\", poll_gap = \"20 us\"}\nlimit = \"100 kB\"",
+        "link \"chi-nyc\", ab, pfc of class \"default\": its headroom is 29"},
+       {"pfc = {priority = 3, line_rate = \"10 Gbps\", xoff = \"1 MB\", xon = \"1 MB\"}",
+        "link \"chi-nyc\", ab, pfc of class \"default\": xon is 1000000 bytes, xoff 1000000"},
+       {"pfc = {priority = 3, line_rate = \"10 Gbps\", xoff = \"20 MB\"}",
+        "link \"chi-nyc\", ab, pfc of class \"default\": xoff is 20000000 bytes"},
+       {"pfc = {priority = 3, line_rate = \"10 Gbps\"}\nlimit = \"10 ms\"",
+        "link \"chi-nyc\", ab, pfc of class \"default\": needs a limit in bytes"},
+       {"pfc = {priority = 3, line_rate = \"400 Gbps\"}\nlimit = \"200 MB\"",
+        "link \"chi-nyc\", ab, pfc of class \"default\": 65535 quanta are 83.884 us at 400 Gbps, "
+        "too short"},
+       {"overhead = \"24 B\"\npfc = {priority = 3, line_rate = \"10 Gbps\"}",
+        "link \"chi-nyc\", ab, pfc of class \"default\": does not go with overhead"},
+       {"[[links.classes]]\nname = \"x\"\n[[links.classes]]\nname = \"y\"\npcp = [3]\npfc = true",
+        "link \"chi-nyc\", ab, pfc of class \"y\": needs the sender's line rate"},
+       {"pfc = {priority = 3}\n[[links.classes]]\nname = \"x\"",
+        "lab.toml:13:7: pfc: goes into one of the classes"},
+       {"[[links.classes]]\nname = \"x\"\npcp = [3]\npfc = true\n[[links.classes]]\nname = \"y\"\n"
+        "pfc = {priority = 3}",
+        "lab.toml:13:1: classes: two pause the same priority"}});
+  ExpectRefused(
+      kWire, {{"delay = \"1 ms\"\npfc = {priority = 3}", "lab.toml:12:7: pfc: needs a \"rate\""}});
+  EXPECT_EQ(ErrorOf(wire + "pfc = {priority = 3, line_rate = \"10 Gbps\"}"), "accepted");
+}
+
+TEST(ConfigErrors, PausePolicy) {
+  const auto with = [](const std::string& key) {
+    return ErrorOf("[[sites]]\nname = \"a\"\nport = \"eth1\"\n" + key +
+                   "\n[[sites]]\nname = \"b\"\nport = \"eth2\"\n[[links]]\nname = \"l\"\n"
+                   "a = \"a\"\nb = \"b\"\ndelay = \"1 ms\"\n");
+  };
+  EXPECT_EQ(with("pause = \"drop\""), "accepted");
+  EXPECT_EQ(with("pause = \"consume\"\negress = {rate = \"10 Gbps\"}"), "accepted");
+  EXPECT_NE(with("pause = \"consume\"").find("needs an \"egress\""), std::string::npos);
+  EXPECT_NE(with("pause = \"stop\"").find("\"stop\""), std::string::npos);
+  EXPECT_NE(
+      with("egress = {rate = \"10 Gbps\", pfc = {priority = 3}}").find("asks nobody to pause"),
+      std::string::npos);
+}
+
 }  // namespace
 }  // namespace farspan::config

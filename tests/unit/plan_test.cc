@@ -243,5 +243,29 @@ TEST(Plan, JsonForPrograms) {
   EXPECT_EQ(ab["planned_rate_bits_per_s"], 10'000'000'000);
 }
 
+TEST(Plan, PfcTermByTerm) {
+  constexpr std::string_view kKeys =
+      "delay = \"1 ms\"\nrate = \"40 Gbps\"\nlimit = \"1 MB\"\n"
+      "pfc = {priority = 3, line_rate = \"100 Gbps\", poll_gap = \"20 us\"}";
+  const EmulatorConfig config = LoadWire(kKeys, {"engine.mtu=4200 B"});
+  const Plan plan = MakePlan(config);
+  ASSERT_EQ(plan.directions[0].pfc.size(), 1u);
+  const PfcPlan& pfc = plan.directions[0].pfc[0];
+  EXPECT_EQ(pfc.headroom_bytes, 300'285u);  // as in pause_frame_test.cc
+  EXPECT_EQ(pfc.spec.xoff_bytes, 1'000'000u - 300'285);
+  EXPECT_EQ(pfc.spec.xon_bytes, pfc.spec.xoff_bytes - 2 * 4'242);
+  EXPECT_TRUE(pfc.lossless());
+  const std::string text = PlanText(config, plan, {});
+  EXPECT_NE(text.find("engine's poll gap, 20 us"), std::string::npos);
+  EXPECT_NE(text.find("300,285 B between xoff and the limit: lossless"), std::string::npos) << text;
+  const auto json = nlohmann::json::parse(PlanJson(config, plan, {}));
+  EXPECT_EQ(json["directions"][0]["pfc"][0]["headroom_bytes"], 300'285);
+  // Less room than that may be asked for, to see what it costs; it is said.
+  const std::string less =
+      std::string(kKeys).replace(kKeys.find("poll_gap"), 0, "xoff = \"800 kB\", ");
+  const Plan lossy = PlanWire(less, {"engine.mtu=4200 B"});
+  EXPECT_FALSE(lossy.directions[0].pfc[0].lossless());
+}
+
 }  // namespace
 }  // namespace farspan::config
