@@ -40,6 +40,11 @@ struct DirectionSnapshot {
   std::string egress_port;   // PortSnapshot::name by which it leaves: where its lateness is counted
 };
 
+struct PausedTime {
+  uint8_t priority = 0;  // 802.1Q
+  TimeNs time{};
+};
+
 // Our own shortages, per port; never mixed with emulated loss.
 struct PortSnapshot {
   std::string name;
@@ -52,10 +57,14 @@ struct PortSnapshot {
   uint64_t own_no_buffer = 0;      // no mbuf
   uint64_t own_egress_full = 0;    // the port did not take what was due
   uint64_t own_oversize = 0;
-  uint64_t super_frames = 0;              // of a host's offload; they make the run INVALID
-  uint64_t malformed = 0;                 // forwarded, but not parsed
-  uint64_t bypassed = 0;                  // let through beside the link
-  uint64_t tx_backlog = 0;                // gauge
+  uint64_t super_frames = 0;  // of a host's offload; they make the run INVALID
+  uint64_t malformed = 0;     // forwarded, but not parsed
+  uint64_t bypassed = 0;      // let through beside the link
+  uint64_t tx_backlog = 0;    // gauge
+  uint64_t pause_frames_sent = 0;
+  uint64_t pause_frames_received = 0;     // that did not cross
+  std::vector<PausedTime> pause_asked;    // of the host, for priorities with PFC
+  std::vector<PausedTime> paused;         // by the host, where its pauses are consumed
   HistogramSnapshot lateness;             // left - due
   HistogramSnapshot arrival_uncertainty;  // time since the previous poll
 };

@@ -30,6 +30,13 @@ class Samples {
     labels.push_back({"cause", std::string(cause)});
     add(static_cast<double>(v), std::move(labels));
   }
+  void of_priority(const std::vector<PausedTime>& times) {
+    for (const PausedTime& t : times) {
+      std::vector<ClientMetric::Label> labels = labels_;
+      labels.push_back({"priority", std::to_string(t.priority)});
+      add(ToSeconds(t.time), std::move(labels));
+    }
+  }
   void histogram(const HistogramSnapshot& from) {
     if (from.counts.empty()) return;
     FARSPAN_CHECK(from.counts.size() == from.bounds.size() + 1);
@@ -187,6 +194,18 @@ const Row<PortSnapshot> kPortRows[] = {
     {{"farspan_port_tx_backlog_packets", kGauge, "packets", kPort,
       "Packets waiting in the port's transmit ring"},
      [](const PortSnapshot& p, Samples& out) { out.value(p.tx_backlog); }},
+    {{"farspan_port_pause_frames_sent_total", kCounter, "", kPort,
+      "PFC frames sent to the host behind the port"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.pause_frames_sent); }},
+    {{"farspan_port_pause_frames_received_total", kCounter, "", kPort,
+      "MAC control frames of the host that were consumed or dropped"},
+     [](const PortSnapshot& p, Samples& out) { out.value(p.pause_frames_received); }},
+    {{"farspan_port_pause_asked_seconds_total", kCounter, "seconds", "port,priority",
+      "Time for which the host was asked to pause a priority"},
+     [](const PortSnapshot& p, Samples& out) { out.of_priority(p.pause_asked); }},
+    {{"farspan_port_paused_seconds_total", kCounter, "seconds", "port,priority",
+      "Time for which the host had paused a priority of the port's egress"},
+     [](const PortSnapshot& p, Samples& out) { out.of_priority(p.paused); }},
 };
 
 prometheus::MetricType TypeOf(MetricKind kind) {

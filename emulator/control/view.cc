@@ -96,6 +96,12 @@ json HistogramJson(const HistogramSnapshot& h) {
           {"max_ns", h.max.ns}};
 }
 
+json PausedJson(const std::vector<PausedTime>& times) {
+  json out = json::array();
+  for (const PausedTime& t : times) out.push_back({{"priority", t.priority}, {"ns", t.time.ns}});
+  return out;
+}
+
 json PortJson(const PortSnapshot& p) {
   json own = json::object();
   for (const auto& [cause, packets] : OwnDrops(p)) own[std::string(cause)] = packets;
@@ -109,6 +115,10 @@ json PortJson(const PortSnapshot& p) {
           {"malformed_packets", p.malformed},
           {"bypassed_packets", p.bypassed},
           {"tx_backlog_packets", p.tx_backlog},
+          {"pause_frames_sent", p.pause_frames_sent},
+          {"pause_frames_received", p.pause_frames_received},
+          {"pause_asked", PausedJson(p.pause_asked)},
+          {"paused", PausedJson(p.paused)},
           {"lateness", HistogramJson(p.lateness)},
           {"arrival_uncertainty", HistogramJson(p.arrival_uncertainty)}};
 }

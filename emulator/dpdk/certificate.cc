@@ -137,6 +137,23 @@ void JudgeOwnDrops(const PortRecord& port, Reasons& out) {
   }
 }
 
+// Late pauses void the promise of the headroom, if anything was dropped.
+void JudgePauses(const RunRecord& record, const PortRecord& port, Reasons& out) {
+  const TimeNs late{port.seen->pause_late_max_ns.load()};
+  if (port.pause_priorities == 0 || late <= port.pause_gap) return;
+  uint64_t dropped = 0;
+  for (const DirectionRecord& d : record.directions) {
+    if (d.from != port.site) continue;
+    dropped += d.counters.dropped_packets[static_cast<size_t>(link::Cause::kTailDrop)];
+  }
+  if (dropped == 0) return;
+  out.push_back(fmt::format(
+      "{}: a pause frame left {} after it was due, the headroom is made for {}, and {} packets "
+      "were dropped at their queue's limit, perhaps for that: give the engine CPUs of its own "
+      "(engine.lcores, engine.idle = \"spin\"), or raise pfc.poll_gap",
+      Name(port), ShortText(late), ShortText(port.pause_gap), dropped));
+}
+
 void JudgeFrames(const PortRecord& port, Reasons& out) {
   if (const uint64_t frames = port.seen->super_frames.load(); frames != 0) {
     out.push_back(fmt::format(
@@ -234,7 +251,8 @@ Books ArrivalBooks(const RunRecord& record) {
     books.came += port.kind == config::PortKind::kPci ? seen.arrival_uncertainty.count()
                                                       : port.reading.rx_packets;
     books.came += seen.copies.load() - seen.broadcasts.load();
-    books.accounted += seen.bypassed.load() + seen.unroutable.load() + seen.handover_full.load();
+    books.accounted += seen.bypassed.load() + seen.unroutable.load() + seen.handover_full.load() +
+                       seen.pause_received.load();
     books.tolerance += seen.no_buffer.load() + seen.egress_full.load();
   }
   for (const DirectionRecord& d : record.directions) books.accounted += d.counters.offered_packets;
@@ -246,7 +264,7 @@ Books DepartureBooks(const RunRecord& record) {
   for (const DirectionRecord& d : record.directions) books.came += d.counters.forwarded_packets;
   for (const PortRecord& port : record.ports) {
     const PortObservations& seen = *port.seen;
-    books.came += seen.bypassed.load();
+    books.came += seen.bypassed.load() + seen.pause_sent.load();
     books.accounted += port.reading.tx_packets + port.reading.own_oversize +
                        seen.egress_dropped.load() + seen.backlog.load();
     // Errors: taken by a driver, and not called sent.
@@ -272,6 +290,7 @@ std::vector<std::string> ReasonsAgainst(const RunRecord& record) {
     JudgeTimes(record, port, out);
     JudgeOwnDrops(port, out);
     JudgeFrames(port, out);
+    JudgePauses(record, port, out);
     if (record.finished) JudgeEnd(port, out);
   }
   for (const DirectionRecord& d : record.directions) JudgeDirection(record, d, out);

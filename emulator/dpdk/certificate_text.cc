@@ -52,6 +52,8 @@ void WritePort(const RunRecord& record, const PortRecord& port, Out& out) {
   note("truncated", port.seen->truncated);
   note("super-frames", port.seen->super_frames);
   note("waiting", port.seen->backlog);
+  note("pause frames sent", port.seen->pause_sent);
+  note("pause frames kept", port.seen->pause_received);
   Line(out, "port {} (site {}, {}): received {}, sent {}{}", port.name, port.site,
        ToText(port.kind), r.rx_packets, r.tx_packets, oddities);
   Line(out, "  lateness ({}): {}; early {} (budget: p50 {}, p99 {}, max {}, early 0)",

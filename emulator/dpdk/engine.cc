@@ -7,6 +7,7 @@
 #include <chrono>
 #include <ctime>
 
+#include "emulator/config/resolve_pfc.h"
 #include "emulator/dpdk/config_memory.h"
 #include "emulator/dpdk/control_thread.h"
 
@@ -57,6 +58,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(const config::EmulatorConfig& con
   }
   if (auto ports = engine->open_ports(); !ports) return tl::unexpected(ports.error());
   if (auto pipes = engine->build_pipes(); !pipes) return tl::unexpected(pipes.error());
+  engine->build_pauses();
   engine->build_loops();
   if (auto capture = engine->start_capture(); !capture) return tl::unexpected(capture.error());
   engine->runtime_->memory_taken();
@@ -93,6 +95,8 @@ Result<void> Engine::open_ports() {
     options.mtu = config_.engine.mtu;
     options.packets_per_s = packets_per_s;
     options.stamp_clock = &clock();
+    options.pauses = config_.sites[site].pause != config::PausePolicy::kPass ||
+                     config::PfcTowards(config_, site).priorities != 0;
     auto port = Port::Open(config_.sites[site].port, options);
     if (!port) return tl::unexpected(port.error());
     ports_.push_back(std::make_unique<SitePort>(site, std::move(*port)));
@@ -157,6 +161,28 @@ LinkObserver* Engine::observer_for(const config::LinkSpec& link, const PipeSetup
         std::make_unique<LinkObserver>(config_.engine.observer, LeastRoundTrip(link.ab, link.ba)));
   }
   return observers_.back().get();
+}
+
+void Engine::build_pauses() {
+  for (size_t site = 0; site < ports_.size(); ++site) {
+    PauseSetup setup;
+    setup.policy = config_.sites[site].pause;
+    setup.pool = runtime_->pool();
+    if (config_.sites[site].egress) setup.egress_rate = config_.sites[site].egress->rate;
+    const config::PfcOfSite pfc = config::PfcTowards(config_, site);
+    setup.quanta = pfc.quanta;
+    setup.line_rate = pfc.line_rate;
+    if (setup.policy == config::PausePolicy::kPass && pfc.priorities == 0) continue;
+    SitePort& port = *ports_[site];
+    auto pauses = std::make_unique<PausePort>(setup, &port.port(), &port.observations());
+    for (const auto& pipe : pipes_) {
+      if (pipe->setup().from != site || pfc.priorities == 0) continue;
+      boards_.push_back(std::make_unique<PauseBoard>());
+      pipe->link().tell_pauses_to(boards_.back().get());
+      pauses->listen_to(boards_.back().get());
+    }
+    port.set_pauses(std::move(pauses));
+  }
 }
 
 bool Engine::spins() const {
@@ -308,13 +334,18 @@ RunRecord Engine::record() const {
   }
   for (size_t site = 0; site < ports_.size(); ++site) {
     const SitePort& port = *ports_[site];
-    record.ports.push_back({.name = port.port().name(),
-                            .site = config_.sites[site].name,
-                            .kind = config_.sites[site].port.kind,
-                            .left = port.left_at(),
-                            .lcore = loop_of_site_[site],
-                            .reading = finished_ ? closing_[site] : port.port().reading(),
-                            .seen = &port.observations()});
+    const config::PfcOfSite pfc = config::PfcTowards(config_, site);
+    record.ports.push_back(
+        {.name = port.port().name(),
+         .site = config_.sites[site].name,
+         .kind = config_.sites[site].port.kind,
+         .left = port.left_at(),
+         .lcore = loop_of_site_[site],
+         .pause_priorities = pfc.priorities,
+         .pause_gap = pfc.poll_gap,
+         .heeds_pauses = config_.sites[site].pause == config::PausePolicy::kConsume,
+         .reading = finished_ ? closing_[site] : port.port().reading(),
+         .seen = &port.observations()});
   }
   for (const auto& pipe : pipes_) {
     const PipeSetup& setup = pipe->setup();

@@ -70,6 +70,7 @@ class Engine {
   Result<void> open_ports();
   Result<void> build_pipes();
   LinkObserver* observer_for(const config::LinkSpec& link, const PipeSetup& setup);
+  void build_pauses();
   void build_loops();
   Result<void> start_capture();
   bool spins() const;
@@ -85,8 +86,9 @@ class Engine {
   std::unique_ptr<Runtime> runtime_;
   Forwarder forwarder_;
   std::vector<std::unique_ptr<LinkObserver>> observers_;
-  std::vector<std::unique_ptr<Pipe>> pipes_;      // [2 x link + direction]
-  std::vector<std::unique_ptr<SitePort>> ports_;  // [site]
+  std::vector<std::unique_ptr<PauseBoard>> boards_;  // of pipes with PFC
+  std::vector<std::unique_ptr<Pipe>> pipes_;         // [2 x link + direction]
+  std::vector<std::unique_ptr<SitePort>> ports_;     // [site]
   std::unique_ptr<CaptureWriter> capture_;
   std::vector<std::unique_ptr<LcoreLoop>> loops_;  // [polling lcore]
   std::vector<size_t> loop_of_site_;

@@ -23,6 +23,14 @@ control::PortSnapshot SnapshotOf(const PortRecord& port) {
   out.malformed = port.seen->malformed.load();
   out.bypassed = port.seen->bypassed.load();
   out.tx_backlog = port.seen->backlog.load();
+  out.pause_frames_sent = port.seen->pause_sent.load();
+  out.pause_frames_received = port.seen->pause_received.load();
+  for (uint8_t p = 0; p < link::kPfcPriorities; ++p) {
+    if ((port.pause_priorities >> p & 1) != 0) {
+      out.pause_asked.push_back({p, TimeNs{port.seen->pause_asked_ns[p].load()}});
+    }
+    if (port.heeds_pauses) out.paused.push_back({p, TimeNs{port.seen->pause_heeded_ns[p].load()}});
+  }
   out.lateness = dpdk::SnapshotOf(port.seen->lateness);
   out.arrival_uncertainty = dpdk::SnapshotOf(port.seen->arrival_uncertainty);
   return out;

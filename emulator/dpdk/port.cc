@@ -210,7 +210,9 @@ Result<void> Port::configure() {
     }
   }
   const int node = rte_eth_dev_socket_id(id_);
-  int error = rte_eth_dev_configure(id_, 1, 1, &conf);
+  if (hardware_ && options_.pauses && info.max_tx_queues >= 2) control_queue_ = 1;
+  const auto tx_queues = static_cast<uint16_t>(control_queue_ + 1);
+  int error = rte_eth_dev_configure(id_, 1, tx_queues, &conf);
   if (error == 0) error = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_descriptors, &tx_descriptors);
   if (error != 0) return DpdkFailed(name_, "the driver refuses the configuration", error);
 
@@ -219,12 +221,15 @@ Result<void> Port::configure() {
   error = rte_eth_rx_queue_setup(id_, 0, rx_descriptors, static_cast<unsigned>(node), &rx,
                                  options_.pool);
   if (error != 0) return DpdkFailed(name_, "no receive queue", error);
-  error = rte_eth_tx_queue_setup(id_, 0, tx_descriptors, static_cast<unsigned>(node),
-                                 &info.default_txconf);
+  for (uint16_t queue = 0; queue < tx_queues && error == 0; ++queue) {
+    error = rte_eth_tx_queue_setup(id_, queue, tx_descriptors, static_cast<unsigned>(node),
+                                   &info.default_txconf);
+  }
   if (error != 0) return DpdkFailed(name_, "no transmit queue", error);
   error = rte_eth_dev_start(id_);
   if (error != 0) return DpdkFailed(name_, "the device does not start", error);
   started_ = true;
+  if (hardware_ && options_.pauses) leave_pauses_to_us();
   // Starting has switched a kernel interface's promiscuity off again. Other software ports have
   // none.
   if (rte_eth_promiscuous_enable(id_) != 0 && hardware_) {
@@ -232,6 +237,29 @@ Result<void> Port::configure() {
                  name_);
   }
   return {};
+}
+
+// Flow control of the device itself would obey the host's pause frames, or swallow them.
+void Port::leave_pauses_to_us() {
+  rte_eth_fc_conf flow{};
+  int error = rte_eth_dev_flow_ctrl_get(id_, &flow);
+  if (error == 0) {
+    flow.mode = RTE_ETH_FC_NONE;
+    flow.autoneg = 0;
+    flow.mac_ctrl_frame_fwd = 1;
+    error = rte_eth_dev_flow_ctrl_set(id_, &flow);
+  }
+  if (error == 0) return;
+  spdlog::warn(
+      "port {}: the device's own flow control cannot be set ({}); pause frames that it is "
+      "sent may not reach the engine (docs/hardware.md)",
+      name_, rte_strerror(-error));
+}
+
+std::array<uint8_t, 6> Port::mac_address() const {
+  rte_ether_addr address{};
+  rte_eth_macaddr_get(id_, &address);
+  return std::to_array(address.addr_bytes);
 }
 
 // The device's clock is disciplined against the engine's, as the engine's is against the kernel's.

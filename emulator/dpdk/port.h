@@ -16,6 +16,7 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <limits>
@@ -37,6 +38,7 @@ struct PortOptions {
   uint64_t packets_per_s = 0;      // planned; sizes kernel rings
   uint16_t rx_descriptors = 1024;  // hardware only
   uint16_t tx_descriptors = 256;   // short: what waits there has left the engine but not the port
+  bool pauses = false;             // pause frames are sent, or looked for among what arrives
   const EngineClock* stamp_clock = nullptr;  // set: use the port's receive timestamps if it has any
 };
 
@@ -97,6 +99,13 @@ class Port {
   // driver has none (all but af_packet), and the port must be polled.
   int doorbell() const { return doorbell_; }
 
+  // A frame of flow control: on hardware by a queue of its own, past the data in the other one.
+  // False when there is no room: it stays the caller's.
+  bool tx_control(rte_mbuf* packet) {
+    return rte_eth_tx_burst(id_, control_queue_, &packet, 1) == 1;
+  }
+  std::array<uint8_t, 6> mac_address() const;
+
   static constexpr uint32_t kAnyFrame = std::numeric_limits<uint32_t>::max();
   uint32_t max_frame_bytes() const { return max_frame_bytes_; }  // without FCS, untagged
 
@@ -133,6 +142,7 @@ class Port {
   Result<void> make_vdev(const std::string& name, const std::string& arguments);
   Result<void> open_kernel_interface(const config::PortSpec& spec);
   Result<void> configure();
+  void leave_pauses_to_us();
   Result<void> start_stamps();
   uint16_t tx_checked(std::span<rte_mbuf*> packets);
   uint32_t limit_of(const rte_mbuf& packet) const;
@@ -148,6 +158,7 @@ class Port {
   std::string vdev_;  // to remove at the end; empty if it is not ours
   std::unique_ptr<KernelInterface> kernel_;
   uint32_t max_frame_bytes_ = kAnyFrame;
+  uint16_t control_queue_ = 0;
   uint32_t ring_frames_ = 0;  // of the kernel's receive ring
   int doorbell_ = -1;         // the driver's
   Books books_;

@@ -2,12 +2,13 @@
 //
 // The books of a finished run, over all ports and directions, each packet counted once:
 //   arrivals    received + copies - broadcasts
-//               = offered + bypassed + unroutable + handover_full
-//   departures  forwarded + bypassed
+//               = offered + bypassed + unroutable + handover_full + pause_received
+//   departures  forwarded + bypassed + pause_sent
 //               = sent + oversize + egress_full + egress_dropped + backlog
 // but for what found no buffer (no_buffer), or no room to be bypassed (egress_full).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@
 #include "emulator/dpdk/port.h"
 #include "emulator/dpdk/spin_gaps.h"
 #include "emulator/link/counters.h"
+#include "emulator/link/pfc.h"
 #include "emulator/roce/qp_counters.h"
 
 namespace farspan::dpdk {
@@ -38,11 +40,17 @@ struct PortObservations {
   std::atomic<uint64_t> truncated{0};  // cut short by the port
   std::atomic<uint64_t> malformed{0};  // forwarded all the same
   std::atomic<uint64_t> bypassed{0};
-  std::atomic<uint64_t> unroutable{0};      // mesh: no site has the destination
-  std::atomic<uint64_t> copies{0};          // mesh: made of broadcasts
-  std::atomic<uint64_t> broadcasts{0};      // mesh: frames that went to all
-  std::atomic<uint64_t> egress_dropped{0};  // emulated: the site's egress limit and its AQM
-  std::atomic<uint64_t> backlog{0};         // gauge: released, not yet taken by the port
+  std::atomic<uint64_t> unroutable{0};        // mesh: no site has the destination
+  std::atomic<uint64_t> copies{0};            // mesh: made of broadcasts
+  std::atomic<uint64_t> broadcasts{0};        // mesh: frames that went to all
+  std::atomic<uint64_t> egress_dropped{0};    // emulated: the site's egress limit and its AQM
+  std::atomic<uint64_t> backlog{0};           // gauge: released, not yet taken by the port
+  std::atomic<uint64_t> pause_sent{0};        // frames towards the host
+  std::atomic<uint64_t> pause_received{0};    // frames of the host that did not cross
+  std::atomic<int64_t> pause_late_max_ns{0};  // from being due until handed to the port
+  using PerPriority = std::array<std::atomic<int64_t>, link::kPfcPriorities>;
+  PerPriority pause_asked_ns{};   // for which the host was asked to pause
+  PerPriority pause_heeded_ns{};  // for which the site's egress was paused by the host
 };
 
 struct PortRecord {
@@ -50,7 +58,10 @@ struct PortRecord {
   std::string site;
   config::PortKind kind = config::PortKind::kAfPacket;
   LeftAt left = LeftAt::kHanded;
-  size_t lcore = 0;  // index of the one that polls it
+  size_t lcore = 0;              // index of the one that polls it
+  uint8_t pause_priorities = 0;  // bit p: PFC asks the host to pause priority p
+  TimeNs pause_gap{};            // that the headroom is made for
+  bool heeds_pauses = false;
   PortReading reading;
   const PortObservations* seen = nullptr;
 };

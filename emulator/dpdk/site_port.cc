@@ -20,18 +20,28 @@ size_t SitePort::arrive(ClockReader& clock, std::span<Arrival, kBurst> out) {
       out[i] = {packets[i], stamp.value_or(now)};
       seen_.arrival_uncertainty.add(stamp ? TimeNs{} : since_poll);
     }
-    return count;
+    return take_pauses(out.first(count));
   }
   seen_.arrival_uncertainty.add(since_poll, count);
   for (size_t i = 0; i < count; ++i) {
     rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
     out[i] = {packets[i], now};
   }
-  return count;
+  return take_pauses(out.first(count));
+}
+
+size_t SitePort::take_pauses(std::span<Arrival> arrivals) {
+  if (pauses_ == nullptr) return arrivals.size();
+  return pauses_->take(arrivals, [this](TimeNs at, const link::PfcFrame& frame) {
+    for (Source& source : sources_) source.exhausted = false;
+    through_egress(at);
+    egress_->pause(at, frame);
+  });
 }
 
 size_t SitePort::depart(ClockReader& clock) {
   size_t moved = 0;
+  if (pauses_ != nullptr) pauses_->send(clock);
   const TimeNs now = clock.now();
   for (Source& source : sources_) source.exhausted = false;
   if (egress_ != nullptr) through_egress(now);
@@ -154,6 +164,7 @@ void SitePort::flush(ClockReader& clock) {
 TimeNs SitePort::next_deadline() const {
   if (pending_count_ != 0) return pending_due_[0];
   TimeNs earliest = egress_ != nullptr ? egress_->next_deadline() : kNever;
+  if (pauses_ != nullptr) earliest = std::min(earliest, pauses_->next_deadline());
   for (const Source& source : sources_) {
     if (source.next != source.count) return source.refs[source.next].due;
     earliest = std::min(earliest, source.pipe->link().next_deadline());

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "emulator/dpdk/clock.h"
+#include "emulator/dpdk/pause_port.h"
 #include "emulator/dpdk/pipe.h"
 #include "emulator/dpdk/port.h"
 #include "emulator/dpdk/run_record.h"
@@ -33,6 +34,7 @@ class SitePort {
   void add_incoming(Pipe* pipe) { sources_.push_back({.pipe = pipe}); }
   void set_egress(std::unique_ptr<link::SiteEgress> egress) { egress_ = std::move(egress); }
   void capture_with(CaptureProducer* producer) { capture_ = producer; }
+  void set_pauses(std::unique_ptr<PausePort> pauses) { pauses_ = std::move(pauses); }
 
   // Receives a burst, stamps it, notes how well its arrival is known. Returns its length.
   size_t arrive(ClockReader& clock, std::span<Arrival, kBurst> out);
@@ -63,6 +65,7 @@ class SitePort {
   size_t gather(TimeNs now, std::span<link::PacketRef> out);
   size_t merge(TimeNs now, std::span<link::PacketRef> out);
   void through_egress(TimeNs now);
+  size_t take_pauses(std::span<Arrival> arrivals);
   void open(const link::PacketRef& ref, TimeNs now);
   CaptureRecord capture_record(const link::PacketRef& ref, const Pipe& pipe, TimeNs now) const;
   void flush(ClockReader& clock);
@@ -73,6 +76,7 @@ class SitePort {
   std::vector<Source> sources_;
   std::unique_ptr<link::SiteEgress> egress_;
   CaptureProducer* capture_ = nullptr;
+  std::unique_ptr<PausePort> pauses_;
   TimeNs last_poll_{};
 
   std::array<link::PacketRef, kBurst> leaving_;  // scratch of depart()

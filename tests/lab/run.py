@@ -12,6 +12,7 @@ import scenarios_events  # noqa: E402,F401
 import scenarios_frames  # noqa: E402,F401
 import scenarios_lab  # noqa: E402,F401
 import scenarios_mesh  # noqa: E402,F401
+import scenarios_pfc  # noqa: E402,F401
 import scenarios_wire  # noqa: E402,F401
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ class FakeEngine : public EngineControl {
       p.name = name;
       p.lateness = FakeHistogram(100'000);
       p.arrival_uncertainty = FakeHistogram(200'000);
+      p.pause_asked = {{3, {20'000'000}}};
+      p.paused = {{3, {1'000'000}}};
       state_.ports.push_back(std::move(p));
     }
     advance(1);

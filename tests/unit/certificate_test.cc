@@ -59,6 +59,15 @@ struct GoodRun {
   PortReading& reading() { return record.ports[1].reading; }
   PortObservations& out() { return seen[1]; }  // of the port where direction ab ends
   DirectionRecord& ab() { return record.directions[0]; }
+  void late_pause() {
+    record.ports[0].pause_priorities = 1 << 3;
+    record.ports[0].pause_gap = TimeNs{1'000'000};
+    seen[0].pause_late_max_ns = 1'000'001;
+  }
+  void drop_at_the_limit() {
+    --ab().counters.dropped_packets[static_cast<size_t>(Cause::kLoss)];
+    ++ab().counters.dropped_packets[static_cast<size_t>(Cause::kTailDrop)];
+  }
   // One packet less left by that port, one less came out of the link, ...
   void one_not_sent() { --reading().tx_packets; }
   void one_not_forwarded() {
@@ -257,6 +266,26 @@ const Row kBookRows[] = {
        ++r.ab().counters.duplicated_packets;
        ++r.ab().counters.forwarded_packets;
      }},
+    // Pause frames are neither forwarded packets nor lost ones.
+    {"a pause frame sent, and not counted", "1980 packets were to leave", "1981 are accounted for",
+     "report", [](GoodRun& r) { ++r.reading().tx_packets; },
+     [](GoodRun& r) {
+       ++r.reading().tx_packets;
+       Add(r.seen[0].pause_sent, 1);
+     }},
+    {"a pause frame kept, and not counted", "2001 packets arrived at the ports",
+     "2000 are accounted for", "report", [](GoodRun& r) { ++r.reading().rx_packets; },
+     [](GoodRun& r) {
+       ++r.reading().rx_packets;
+       Add(r.seen[0].pause_received, 1);
+     }},
+    {"a late pause", "port eth1 of site chicago", "the headroom is made for 1 ms",
+     "raise pfc.poll_gap",
+     [](GoodRun& r) {
+       r.late_pause();
+       r.drop_at_the_limit();
+     },
+     [](GoodRun& r) { r.late_pause(); }},
     {"conservation", "link chi-nyc ab (chicago to newyork)",
      "1000 packets came (duplicates included) and 999 were", "report",
      [](GoodRun& r) { r.one_not_forwarded(); },
