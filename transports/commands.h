@@ -9,6 +9,7 @@
 namespace farspan {
 
 int CmdLink(const std::vector<std::string>& args);
+int CmdNccl(const std::vector<std::string>& args);
 int CmdRoute(const std::vector<std::string>& args);
 
 }  // namespace farspan

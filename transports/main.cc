@@ -5,6 +5,8 @@ int main(int argc, char** argv) {
   constexpr farspan::cli::Command kCommands[] = {
       {"link", "the links of a running emulator: list, show, set, cut, restore, epoch",
        farspan::CmdLink},
+      {"nccl", "what NCCL can have in flight across a long link, and what to set",
+       farspan::CmdNccl},
       {"route", "the fiber between two places, and its delay term by term", farspan::CmdRoute},
   };
   return farspan::cli::RunProgram("farspan", kCommands, argc, argv);
