@@ -95,6 +95,7 @@ Json PortJson(const PortRecord& port) {
           {"lateness", ToJson(seen.lateness)},
           {"early", seen.lateness.negative()},
           {"arrival_uncertainty", ToJson(seen.arrival_uncertainty)},
+          {"arrival_stamps", port.stamps},
           {"own_drops", std::move(drops)},
           {"super_frames", seen.super_frames.load()},
           {"truncated", seen.truncated.load()},

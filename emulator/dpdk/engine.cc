@@ -344,6 +344,7 @@ RunRecord Engine::record() const {
          .pause_priorities = pfc.priorities,
          .pause_gap = pfc.poll_gap,
          .heeds_pauses = config_.sites[site].pause == config::PausePolicy::kConsume,
+         .stamps = port.port().stamps_text(),
          .reading = finished_ ? closing_[site] : port.port().reading(),
          .seen = &port.observations()});
   }

@@ -34,6 +34,7 @@ constexpr size_t kBurst = 64;
 constexpr int kOpenTries = 100;
 constexpr int kOpenBursts = 1024;  // more than any ring holds; net_null never ends
 constexpr int kStampTries = 100;
+constexpr std::chrono::milliseconds kStampTrial{10};
 
 tl::unexpected<Error> DpdkFailed(const std::string& port, const std::string& what, int error) {
   return Fail(ErrorCode::kMachine,
@@ -288,6 +289,12 @@ Result<void> Port::start_stamps() {
     }
     return best;
   };
+  const ClockSample first = sample();
+  std::this_thread::sleep_for(kStampTrial);
+  if (const auto runs = CheckDeviceClock(first, sample()); !runs) {
+    spdlog::warn("port {}: {}; its receive timestamps are not used", name_, runs.error().message);
+    return {};
+  }
   DisciplinedClock::Options options;
   options.thread_name = "farspan-stamps";
   stamp_clock_ = std::make_unique<DisciplinedClock>(sample, options);
@@ -296,15 +303,12 @@ Result<void> Port::start_stamps() {
   return {};
 }
 
-std::optional<TimeNs> Port::stamp(const rte_mbuf& packet) {
-  if (!stamp_reader_ || (packet.ol_flags & stamp_flag_) == 0) return std::nullopt;
+std::optional<TimeNs> Port::stamp(const rte_mbuf& packet, TimeNs ring_empty, TimeNs read) {
+  if ((packet.ol_flags & stamp_flag_) == 0) return std::nullopt;
   const auto ticks = *RTE_MBUF_DYNFIELD(&packet, stamp_offset_, const rte_mbuf_timestamp_t*);
-  return stamp_reader_->at(ticks) + TimeNs{stamp_origin_ns_};
-}
-
-std::optional<ClockQuality> Port::stamp_quality() const {
-  if (stamp_clock_ == nullptr) return std::nullopt;
-  return stamp_clock_->quality();
+  const TimeNs stamp = stamp_reader_->at(ticks) + TimeNs{stamp_origin_ns_};
+  if (!stamp_check_.judge(stamp, ring_empty, read, stamp_error())) return std::nullopt;
+  return std::min(stamp, read);
 }
 
 int Port::numa_node() const { return rte_eth_dev_socket_id(id_); }

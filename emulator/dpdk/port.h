@@ -29,6 +29,7 @@
 #include "emulator/config/schema.h"
 #include "emulator/dpdk/clock.h"
 #include "emulator/dpdk/kernel_interface.h"
+#include "emulator/dpdk/stamp_check.h"
 
 namespace farspan::dpdk {
 
@@ -124,11 +125,17 @@ class Port {
   // tx() only.
   std::optional<uint32_t> tx_backlog() const;
 
-  // Hardware's receive timestamps in engine time. has_stamps() once after Open, then stamp() for
-  // each mbuf, on rx()'s thread; nullopt where the packet carries none.
-  bool has_stamps() const { return stamp_reader_.has_value(); }
-  std::optional<TimeNs> stamp(const rte_mbuf& packet);
-  std::optional<ClockQuality> stamp_quality() const;
+  // Hardware's receive timestamps in engine time, on rx()'s thread. For a packet that came after
+  // the ring was last found empty and was read by `read`; nullopt where it carries none, or one
+  // that cannot be. A port whose stamps are not believed has none from then on.
+  bool has_stamps() const { return stamp_reader_.has_value() && !stamp_check_.given_up(); }
+  std::optional<TimeNs> stamp(const rte_mbuf& packet, TimeNs ring_empty, TimeNs read);
+  TimeNs stamp_error() const { return StampError(stamp_clock_->quality()); }
+  // Of arrivals, for the certificate.
+  std::string stamps_text() const {
+    if (!stamp_reader_) return "software";
+    return stamp_check_.given_up() ? "hardware, given up" : "hardware";
+  }
 
  private:
   struct Books {
@@ -170,6 +177,7 @@ class Port {
   std::unique_ptr<DisciplinedClock> stamp_clock_;
   std::optional<MapReader> stamp_reader_;
   int64_t stamp_origin_ns_ = 0;
+  StampCheck stamp_check_;
 };
 
 }  // namespace farspan::dpdk

@@ -62,6 +62,7 @@ struct PortRecord {
   uint8_t pause_priorities = 0;  // bit p: PFC asks the host to pause priority p
   TimeNs pause_gap{};            // that the headroom is made for
   bool heeds_pauses = false;
+  std::string stamps;  // of arrivals: "software", "hardware", or "hardware, given up"
   PortReading reading;
   const PortObservations* seen = nullptr;
 };

@@ -13,13 +13,18 @@ size_t SitePort::arrive(ClockReader& clock, std::span<Arrival, kBurst> out) {
   const TimeNs now = clock.now();
   const TimeNs since_poll = now - last_poll_;
   last_poll_ = now;
-  if (count == 0) return 0;
+  if (count == 0) {
+    ring_empty_ = now;
+    return 0;
+  }
   if (port_->has_stamps()) {
     for (size_t i = 0; i < count; ++i) {
-      const std::optional<TimeNs> stamp = port_->stamp(*packets[i]);
-      out[i] = {packets[i], stamp.value_or(now)};
-      seen_.arrival_uncertainty.add(stamp ? TimeNs{} : since_poll);
+      const std::optional<TimeNs> stamp = port_->stamp(*packets[i], ring_empty_, now);
+      out[i] = {packets[i], std::max(last_stamp_, stamp.value_or(now))};
+      last_stamp_ = out[i].at;
+      seen_.arrival_uncertainty.add(stamp ? port_->stamp_error() : since_poll);
     }
+    if (count < packets.size()) ring_empty_ = now;
     return take_pauses(out.first(count));
   }
   seen_.arrival_uncertainty.add(since_poll, count);

@@ -47,7 +47,7 @@ class SitePort {
   TimeNs next_deadline() const;
   uint64_t held() const;
   // Time passed without polling on purpose (before the run, between phases).
-  void forget_last_poll(TimeNs now) { last_poll_ = now; }
+  void forget_last_poll(TimeNs now) { last_poll_ = ring_empty_ = now; }
 
  private:
   static constexpr size_t kPending = 256;
@@ -78,6 +78,8 @@ class SitePort {
   CaptureProducer* capture_ = nullptr;
   std::unique_ptr<PausePort> pauses_;
   TimeNs last_poll_{};
+  TimeNs ring_empty_{};  // the port's ring, when it was last seen so
+  TimeNs last_stamp_{};  // arrivals are in order
 
   std::array<link::PacketRef, kBurst> leaving_;  // scratch of depart()
   std::array<rte_mbuf*, kPending> pending_{};

@@ -7,6 +7,7 @@
 #include "emulator/base/seqlock.h"
 #include "emulator/dpdk/clock.h"
 #include "emulator/dpdk/spin_gaps.h"
+#include "emulator/dpdk/stamp_check.h"
 
 namespace farspan::dpdk {
 namespace {
@@ -169,6 +170,88 @@ TEST(SpinGaps, MeasuresForTheTimeAsked) {
   const SpinGaps gaps = MeasureSpinGaps({2'000'000}, 2.6e9);
   EXPECT_GE(gaps.total(), TimeNs{1'900'000});
   EXPECT_GT(gaps.count(), 1'000u);
+}
+
+// --- A device's clock ------------------------------------------------------------------------
+
+TEST(CheckDeviceClock, TakesWhatRunsAndRefusesWhatDoesNot) {
+  const ClockSample first{.ticks = 1'000'000, .ns = 50, .uncertainty_ns = 1};
+  const auto after_10_ms = [&](uint64_t ticks) {
+    return CheckDeviceClock(first, {.ticks = ticks, .ns = 10'000'050, .uncertainty_ns = 1});
+  };
+  EXPECT_TRUE(after_10_ms(11'000'000));                       // 1 GHz
+  EXPECT_TRUE(after_10_ms(1'000'000 + 1'562'500));            // 156.25 MHz
+  EXPECT_FALSE(after_10_ms(1'000'000));                       // stands still
+  EXPECT_FALSE(after_10_ms(999'999));                         // goes back
+  EXPECT_FALSE(after_10_ms(1'000'000 + 100));                 // 10 kHz
+  EXPECT_FALSE(after_10_ms(1'000'000 + 10'000'000'000'000));  // 10^15 Hz
+}
+
+// A device of 1 GHz whose crystal is 50 ppm fast and whose count is far from the engine's. Packets
+// come at any time and are read every 10 us.
+class Device {
+ public:
+  Device() : clock_(truth_.sample(0), truth_.sample(1)) {}
+
+  void discipline(double at) { clock_.update(truth_.sample(at)); }
+  // The engine's time of a packet that came at `at`, stamped by a clock that had jumped by `jump`.
+  TimeNs stamp(double at, int64_t jump_ns = 0) const {
+    return clock_.map().at(truth_.ticks(at)) + TimeNs{jump_ns};
+  }
+  TimeNs engine(double at) const { return {std::llround((at - 1) * 1e9)}; }
+  TimeNs error() const { return StampError(clock_.quality()); }
+  // How many of `packets`, from `from` s on, are taken for what they are.
+  int plausible(StampCheck& check, double from, int packets, int64_t jump_ns = 0) {
+    int count = 0;
+    for (int i = 0; i < packets; ++i) {
+      const double polled = from + 10e-6 * i;
+      const double came = polled + 10e-6 * ((i % 97) / 97.0);
+      count += check.judge(stamp(came, jump_ns), engine(polled), engine(polled + 10e-6), error());
+    }
+    return count;
+  }
+
+ private:
+  Truth truth_{1.00005e9, 100};
+  ClockDiscipline clock_;
+};
+
+TEST(StampCheck, StampsOfADisciplinedClockArePlausible) {
+  Device device;
+  StampCheck check;
+  int plausible = 0;
+  for (int i = 1; i <= 100; ++i) {
+    device.discipline(1 + 0.25 * i);
+    plausible += device.plausible(check, 1 + 0.25 * i, 1'000);
+    ASSERT_LT(device.error(), TimeNs{1'000});
+  }
+  EXPECT_EQ(plausible, 100'000);
+  EXPECT_FALSE(check.given_up());
+}
+
+TEST(StampCheck, AClockThatJumpsIsNotBelieved) {
+  for (const int64_t jump_ns : {-1'000'000, -12'000, 12'000, 1'000'000}) {
+    Device device;
+    StampCheck check;
+    device.discipline(1.25);
+    EXPECT_EQ(device.plausible(check, 1.25, 1'000, jump_ns), 0) << jump_ns;
+    EXPECT_TRUE(check.given_up()) << jump_ns;
+  }
+}
+
+TEST(StampCheck, AFewOddStampsAreReplacedAndForgiven) {
+  Device device;
+  StampCheck check;
+  device.discipline(1.25);
+  for (int thousand = 0; thousand < 5; ++thousand) {
+    EXPECT_EQ(device.plausible(check, 1.25, 10, 1'000'000), 0);
+    EXPECT_EQ(device.plausible(check, 1.26, 990), 990);
+  }
+  EXPECT_FALSE(check.given_up());
+  // The twin: one more in a thousand.
+  device.plausible(check, 1.25, 11, 1'000'000);
+  device.plausible(check, 1.26, 989);
+  EXPECT_TRUE(check.given_up());
 }
 
 }  // namespace
