@@ -27,6 +27,7 @@ constexpr std::string_view kUsage =
     "       farspan link cut NAME                 cut the fiber\n"
     "       farspan link restore NAME             mend it\n"
     "       farspan link epoch                    start wire time and timeline at 0 on every link\n"
+    "       farspan link qps [NAME]               the queue pairs that cross it\n"
     "       farspan link metrics                  the metrics that an emulator exports\n\n"
     "  farspan link set chi-nyc distance=\"700 km\" loss=1e-5\n"
     "  farspan link cut chi-nyc --for 50ms --position \"120 km\"\n\n"
@@ -112,6 +113,45 @@ std::string ShowText(const ordered_json& link) {
   return text;
 }
 
+std::string QpText(const ordered_json& qp) {
+  const ordered_json& source = qp.at("source_qp");
+  return fmt::format("{}->{:#x}",
+                     source.is_null() ? "?" : fmt::format("{:#x}", source.get<uint32_t>()),
+                     qp.at("destination_qp").get<uint32_t>());
+}
+
+std::string RecoveryText(const ordered_json& recovery) {
+  if (recovery.at("count") == 0) return "none";
+  const auto text = [&](const char* key) {
+    return ToText(TimeNs{recovery.at(key).get<int64_t>()});
+  };
+  return fmt::format("{} to {}", text("min_ns"), text("max_ns"));
+}
+
+std::string QueuePairsText(const ordered_json& answer) {
+  Rows rows{{"LINK", "DIR", "SOURCE", "DESTINATION", "QP", "PACKETS", "GOODPUT", "MESSAGES",
+             "RETRANSMITTED", "SPURIOUS", "LOST", "GAPS", "DUPLICATES", "NAKS", "CNPS", "CE",
+             "RECOVERY"}};
+  for (const ordered_json& link : answer.at("links")) {
+    for (const ordered_json& qp : link.at("queue_pairs")) {
+      const ordered_json& in = qp.at("ingress");
+      const ordered_json& out = qp.at("egress");
+      const ordered_json& acks = in.at("acknowledgements");
+      const uint64_t lost =
+          qp.at("dropped_packets").get<uint64_t>() + qp.at("corrupted_packets").get<uint64_t>();
+      rows.push_back({Text(link.at("link")), Text(qp.at("direction")), Text(qp.at("source")),
+                      Text(qp.at("destination")), QpText(qp), Text(in.at("packets")),
+                      Text(out.at("goodput_bytes")), Text(out.at("messages")),
+                      Text(in.at("repeated_packets")), Text(qp.at("spurious_retransmissions")),
+                      std::to_string(lost), Text(out.at("gaps")), Text(out.at("repeated_packets")),
+                      std::to_string(Sum(acks) - acks.at("ack").get<uint64_t>()),
+                      Text(in.at("cnps")), Text(out.at("ce_packets")),
+                      RecoveryText(qp.at("recovery"))});
+    }
+  }
+  return Table(rows, 5);
+}
+
 std::string AppliedText(const ordered_json& answer) {
   std::string text;
   for (const ordered_json& applied : answer.at("applied")) {
@@ -187,6 +227,24 @@ Answer Epoch(LinkClient& client, const Call&) {
   return client.send("POST", "/api/v1/epoch", ordered_json::object());
 }
 
+Answer QueuePairs(LinkClient& client, const Call& call) {
+  std::vector<std::string> names(call.words.begin() + 1, call.words.end());
+  if (names.empty()) {
+    const auto state = client.get("/api/v1/links");
+    if (!state) return state;
+    for (const ordered_json& link : state->value("links", ordered_json::array())) {
+      names.push_back(link.value("name", ""));
+    }
+  }
+  ordered_json links = ordered_json::array();
+  for (const std::string& name : names) {
+    auto answer = client.get(LinkPath(name) + "/queue_pairs");
+    if (!answer) return answer;
+    links.push_back(std::move(*answer));
+  }
+  return ordered_json{{"links", std::move(links)}};
+}
+
 struct Action {
   std::string_view name;
   size_t words_min;  // with the action's name
@@ -203,6 +261,7 @@ constexpr Action kActions[] = {
     {"cut", 2, 2, "for position direction lane", Cut, AppliedText},
     {"restore", 2, 2, "direction lane", Restore, AppliedText},
     {"epoch", 1, 1, "", Epoch, AppliedText},
+    {"qps", 1, 2, "", QueuePairs, QueuePairsText},
 };
 
 Result<const Action*> FindAction(const Call& call) {

@@ -15,6 +15,7 @@
 #include "emulator/base/time.h"
 #include "emulator/link/counters.h"
 #include "emulator/link/spec.h"
+#include "emulator/roce/qp_counters.h"
 
 namespace farspan::control {
 
@@ -35,9 +36,10 @@ struct DirectionSnapshot {
   std::string from;  // site names
   std::string to;
   link::DirectionCounters counters;
-  link::DirectionSpec spec;  // as it is now, after live changes
-  TimeNs delay{};            // one way, of the first lane's working path
-  std::string egress_port;   // PortSnapshot::name by which it leaves: where its lateness is counted
+  link::DirectionSpec spec;                  // as it is now, after live changes
+  TimeNs delay{};                            // one way, of the first lane's working path
+  std::optional<roce::ObserverTotals> rdma;  // where queue pairs are followed
+  std::string egress_port;  // PortSnapshot::name by which it leaves: where its lateness is counted
 };
 
 struct PausedTime {
@@ -93,6 +95,8 @@ class EngineControl {
                                  const std::vector<link::Change>& changes) = 0;
   // Starts a new epoch of wire time, and the timeline anew, on every link.
   virtual Result<Applied> start_epoch() = 0;
+  // Those that a link's observer follows, both directions; times since the engine's start.
+  virtual Result<std::vector<roce::QpSnapshot>> queue_pairs(std::string_view link) = 0;
   // JSON, schema "farspan.certificate.v1", of the run so far.
   virtual std::string certificate() const = 0;
 };

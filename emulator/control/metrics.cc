@@ -25,9 +25,10 @@ class Samples {
   void value(double v) { add(v, labels_); }
   void value(uint64_t v) { value(static_cast<double>(v)); }
   void value(TimeNs v) { value(ToSeconds(v)); }
-  void of_cause(std::string_view cause, uint64_t v) {
+  void of_cause(std::string_view cause, uint64_t v) { labelled("cause", cause, v); }
+  void labelled(std::string_view name, std::string_view label, uint64_t v) {
     std::vector<ClientMetric::Label> labels = labels_;
-    labels.push_back({"cause", std::string(cause)});
+    labels.push_back({std::string(name), std::string(label)});
     add(static_cast<double>(v), std::move(labels));
   }
   void of_priority(const std::vector<PausedTime>& times) {
@@ -155,6 +156,127 @@ const Row<DirectionSnapshot> kLinkRows[] = {
      [](const DirectionSnapshot& d, Samples& out) { out.value(uint64_t{d.spec.lanes.size()}); }},
 };
 
+// --- Queue pairs, summed over each direction of a link; absent where they are not followed ---
+
+template <uint64_t roce::TapCounters::*kField>
+void AtTaps(const DirectionSnapshot& d, Samples& out) {
+  if (!d.rdma) return;
+  out.labelled("tap", "ingress", d.rdma->sum.ingress.*kField);
+  out.labelled("tap", "egress", d.rdma->sum.egress.*kField);
+}
+
+template <uint64_t roce::ObserverTotals::*kField>
+void OfTotals(const DirectionSnapshot& d, Samples& out) {
+  if (d.rdma) out.value(d.rdma.value().*kField);
+}
+
+template <uint64_t roce::QpCounters::*kField>
+void OfSum(const DirectionSnapshot& d, Samples& out) {
+  if (d.rdma) out.value(d.rdma->sum.*kField);
+}
+
+void Acknowledgements(const DirectionSnapshot& d, Samples& out) {
+  if (!d.rdma) return;
+  for (int i = 1; i < roce::kAckKindCount; ++i) {
+    out.labelled("kind", ToText(static_cast<roce::AckKind>(i)),
+                 d.rdma->sum.ingress.acks[static_cast<size_t>(i)]);
+  }
+}
+
+void RoceFaults(const DirectionSnapshot& d, Samples& out) {
+  if (!d.rdma) return;
+  for (int i = 0; i < roce::kRoceFaultCount; ++i) {
+    const auto fault = static_cast<roce::RoceFault>(i);
+    if (fault == roce::RoceFault::kNone || fault == roce::RoceFault::kNotRoce) continue;
+    out.of_cause(ToText(fault), d.rdma->faults[static_cast<size_t>(i)]);
+  }
+}
+
+void RecoveryTimes(const DirectionSnapshot& d, Samples& out) {
+  if (!d.rdma) return;
+  HistogramSnapshot histogram;
+  histogram.bounds.assign(roce::kRecoveryBounds.begin(), roce::kRecoveryBounds.end());
+  uint64_t total = 0;
+  for (const uint64_t count : d.rdma->recovery) histogram.counts.push_back(total += count);
+  histogram.sum_ns = static_cast<double>(d.rdma->sum.recovery.sum_ns);
+  out.histogram(histogram);
+}
+
+using roce::ObserverTotals;
+using roce::QpCounters;
+using roce::TapCounters;
+constexpr std::string_view kTap = "link,direction,tap";
+
+const Row<DirectionSnapshot> kRdmaRows[] = {
+    {{"farspan_rdma_packets_total", kCounter, "packets", kTap,
+      "RoCEv2 packets, as hosts sent them (ingress) and as they left the link whole (egress)"},
+     AtTaps<&TapCounters::packets>},
+    {{"farspan_rdma_payload_bytes_total", kCounter, "bytes", kTap, "Their payload"},
+     AtTaps<&TapCounters::payload_bytes>},
+    {{"farspan_rdma_goodput_bytes_total", kCounter, "bytes", kTap,
+      "Payload of packets whose PSN was there for the first time"},
+     AtTaps<&TapCounters::goodput_bytes>},
+    {{"farspan_rdma_messages_total", kCounter, "", kTap,
+      "Requests whose last packet was there for the first time"},
+     AtTaps<&TapCounters::messages>},
+    {{"farspan_rdma_responses_total", kCounter, "", kTap,
+      "READ and ATOMIC responses whose last packet was there for the first time"},
+     AtTaps<&TapCounters::responses>},
+    {{"farspan_rdma_repeated_packets_total", kCounter, "packets", kTap,
+      "Packets with a PSN that was there before: retransmissions (ingress), duplicates that the "
+      "far host got (egress)"},
+     AtTaps<&TapCounters::repeated>},
+    {{"farspan_rdma_gaps_total", kCounter, "", kTap, "Times that a PSN was skipped"},
+     AtTaps<&TapCounters::gaps>},
+    {{"farspan_rdma_missing_packets_total", kCounter, "packets", kTap, "PSNs that were skipped"},
+     AtTaps<&TapCounters::missing>},
+    {{"farspan_rdma_ce_packets_total", kCounter, "packets", kTap, "Packets marked with ECN CE"},
+     AtTaps<&TapCounters::ce>},
+    {{"farspan_rdma_cnp_packets_total", kCounter, "packets", kTap,
+      "Congestion notification packets"},
+     AtTaps<&TapCounters::cnps>},
+    {{"farspan_rdma_acknowledgements_total", kCounter, "", "link,direction,kind",
+      "ACKs and NAKs that entered the link, by what their syndrome says"},
+     Acknowledgements},
+    {{"farspan_rdma_dropped_packets_total", kCounter, "packets", kLink,
+      "RoCEv2 packets that the link dropped"},
+     OfSum<&QpCounters::dropped>},
+    {{"farspan_rdma_corrupted_packets_total", kCounter, "packets", kLink,
+      "RoCEv2 packets that the link corrupted"},
+     OfSum<&QpCounters::corrupted>},
+    {{"farspan_rdma_spurious_retransmissions_total", kCounter, "", kLink,
+      "Retransmissions before anything can have called for them"},
+     OfSum<&QpCounters::spurious>},
+    {{"farspan_rdma_undecided_retransmissions_total", kCounter, "", kLink,
+      "Retransmissions that may be spurious: the last transmission's time is not known well "
+      "enough"},
+     OfSum<&QpCounters::undecided>},
+    {{"farspan_rdma_restarts_total", kCounter, "", kLink,
+      "Queue pairs whose PSN jumped: a new connection"},
+     OfSum<&QpCounters::restarts>},
+    {{"farspan_rdma_recovery_seconds", kHistogram, "seconds", kLink,
+      "Time from a lost packet's entry into the link to its retransmission's"},
+     RecoveryTimes},
+    {{"farspan_rdma_malformed_packets_total", kCounter, "packets", kLinkCause,
+      "Packets to RoCEv2's port that are none; forwarded all the same"},
+     RoceFaults},
+    {{"farspan_rdma_icrc_errors_total", kCounter, "", kLink,
+      "Packets that entered with a wrong ICRC (where it is checked)"},
+     OfTotals<&ObserverTotals::bad_icrc>},
+    {{"farspan_rdma_icrc_unchecked_packets_total", kCounter, "packets", kLink,
+      "Packets whose ICRC could not be checked, as they came in several buffers"},
+     OfTotals<&ObserverTotals::unchecked_icrc>},
+    {{"farspan_rdma_queue_pairs_opened_total", kCounter, "", kLink,
+      "Queue pairs that came into the observer's table"},
+     OfTotals<&ObserverTotals::opened>},
+    {{"farspan_rdma_queue_pairs_evicted_total", kCounter, "", kLink,
+      "Queue pairs that were followed no longer, as others came"},
+     OfTotals<&ObserverTotals::evicted>},
+    {{"farspan_rdma_forgotten_losses_total", kCounter, "", kLink,
+      "Lost PSNs that were forgotten, as there were too many"},
+     OfTotals<&ObserverTotals::forgotten_losses>},
+};
+
 const Row<PortSnapshot> kPortRows[] = {
     {{"farspan_port_lateness_seconds", kHistogram, "seconds", kPort,
       "Time by which packets left the port after they were due: the emulation's error"},
@@ -262,6 +384,7 @@ const std::vector<MetricInfo>& MetricCatalogue() {
     std::vector<MetricInfo> all;
     for (const auto& row : kEngineRows) all.push_back(row.info);
     for (const auto& row : kLinkRows) all.push_back(row.info);
+    for (const auto& row : kRdmaRows) all.push_back(row.info);
     for (const auto& row : kPortRows) all.push_back(row.info);
     return all;
   }();
@@ -272,6 +395,7 @@ std::vector<MetricFamily> CollectMetrics(const EngineSnapshot& snapshot) {
   std::vector<MetricFamily> families;
   AddFamilies<EngineSnapshot>(kEngineRows, {&snapshot, 1}, families);
   AddFamilies<DirectionSnapshot>(kLinkRows, snapshot.directions, families);
+  AddFamilies<DirectionSnapshot>(kRdmaRows, snapshot.directions, families);
   AddFamilies<PortSnapshot>(kPortRows, snapshot.ports, families);
   return families;
 }

@@ -20,6 +20,7 @@
 #include "emulator/control/connection.h"
 #include "emulator/control/guard.h"
 #include "emulator/control/metrics.h"
+#include "emulator/control/queue_pairs.h"
 #include "emulator/control/status_page.h"
 
 namespace farspan::control {
@@ -146,6 +147,10 @@ class Router : public httplib::Server {
     Get("/api/v1/links/([^/]+)", [this](const httplib::Request& in, httplib::Response& out) {
       Answer(out, LinkJson(engine_.snapshot(), in.matches[1].str()));
     });
+    Get("/api/v1/links/([^/]+)/queue_pairs",
+        [this](const httplib::Request& in, httplib::Response& out) {
+          Answer(out, queue_pairs(in.matches[1].str(), in.get_param_value("limit")));
+        });
     Get("/api/v1/certificate", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(engine_.certificate(), kJson);
     });
@@ -188,6 +193,13 @@ class Router : public httplib::Server {
       applied.push_back({part.direction, done->at});
     }
     return AppliedJson(applied);
+  }
+
+  Result<std::string> queue_pairs(const std::string& link, const std::string& limit) {
+    return ParseLimit(limit).and_then([&](size_t most) {
+      return engine_.queue_pairs(link).map(
+          [&](auto all) { return QueuePairsJson(link, std::move(all), most); });
+    });
   }
 
   Result<std::string> start_epoch() {

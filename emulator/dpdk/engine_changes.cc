@@ -104,7 +104,11 @@ Result<std::vector<roce::QpSnapshot>> Engine::queue_pairs(std::string_view link)
     Result<std::vector<roce::QpSnapshot>> some =
         finished_ ? observer->read_at_rest() : observer->read();
     if (!some) return some;
-    all.insert(all.end(), some->begin(), some->end());
+    for (roce::QpSnapshot& qp : *some) {
+      qp.first_seen -= started_;
+      qp.last_seen -= started_;
+      all.push_back(qp);
+    }
   }
   if (!known) return Fail(ErrorCode::kNotFound, fmt::format("there is no link \"{}\"", link));
   return all;

@@ -53,6 +53,7 @@ control::EngineSnapshot EngineView::snapshot() const {
     direction.from = d.from;
     direction.to = d.to;
     direction.counters = d.counters;
+    direction.rdma = d.rdma;
     direction.spec = engine_.direction_spec(i);
     direction.delay = link::OneWayDelay(direction.spec.lanes[0].path);
     for (const PortRecord& port : record.ports) {
@@ -74,6 +75,10 @@ Result<control::Applied> EngineView::change(std::string_view link,
 
 Result<control::Applied> EngineView::start_epoch() {
   return engine_.start_epoch().map([](TimeNs at) { return control::Applied{at}; });
+}
+
+Result<std::vector<roce::QpSnapshot>> EngineView::queue_pairs(std::string_view link) {
+  return engine_.queue_pairs(link);
 }
 
 std::string EngineView::certificate() const { return Certify(engine_.record()).json; }

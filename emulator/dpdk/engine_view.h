@@ -15,6 +15,7 @@ class EngineView final : public control::EngineControl {
                                   std::optional<control::Direction> direction,
                                   const std::vector<link::Change>& changes) override;
   Result<control::Applied> start_epoch() override;
+  Result<std::vector<roce::QpSnapshot>> queue_pairs(std::string_view link) override;
   std::string certificate() const override;
 
  private:

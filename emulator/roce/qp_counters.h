@@ -92,7 +92,7 @@ struct QpSnapshot {
   uint32_t outstanding_losses = 0;  // PSNs known as lost or skipped, and not delivered since
   TimeNs first_seen{};
   TimeNs last_seen{};
-  QpCounters counters;
+  QpCounters counters{};
 };
 
 }  // namespace farspan::roce

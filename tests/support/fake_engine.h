@@ -40,6 +40,7 @@ inline DirectionSnapshot FakeDirection(std::string link, Direction direction, in
   d.spec.lanes.front().loss.kind = link::LossKind::kBernoulli;
   d.spec.lanes.front().loss.probability = 1e-3;
   d.delay = link::OneWayDelay(d.spec.lanes.front().path);
+  d.rdma.emplace();
   return d;
 }
 
@@ -134,6 +135,25 @@ class FakeEngine : public EngineControl {
     if (refusal_) return tl::unexpected(*refusal_);
     calls_.push_back({"", {}, {link::StartEpoch{}}});
     return Applied{state_.uptime};
+  }
+
+  Result<std::vector<roce::QpSnapshot>> queue_pairs(std::string_view link) override {
+    const std::lock_guard lock(mutex_);
+    if (refusal_) return tl::unexpected(*refusal_);
+    if (link != "chi-nyc") return Fail(ErrorCode::kNotFound, "there is no such link");
+    roce::QpSnapshot there{.dest_qp = 0x22};
+    there.src = {10, 0, 0, 1};
+    there.dst = {10, 0, 0, 2};
+    there.counters.ingress.packets = 1'000;
+    there.counters.ingress.frame_bytes = 1'082'000;
+    there.counters.egress.goodput_bytes = 999'000;
+    there.counters.ingress.repeated = 12;
+    there.counters.recovery.add({13'010'000});
+    roce::QpSnapshot back{.direction = 1, .matched = true, .dest_qp = 0x11, .src_qp = 0x22};
+    back.src = there.dst;
+    back.dst = there.src;
+    back.counters.ingress.acks[static_cast<size_t>(roce::AckKind::kPsnSequenceError)] = 3;
+    return std::vector{back, there};
   }
 
   std::string certificate() const override {

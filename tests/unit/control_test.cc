@@ -57,6 +57,34 @@ TEST_F(ControlTest, OneLinkIsShownAnUnknownOneIsNot) {
             std::string::npos);
 }
 
+TEST_F(ControlTest, QueuePairsAreListedByWhatTheyCarried) {
+  start();
+  const auto all = nlohmann::json::parse(Body(get("/api/v1/links/chi-nyc/queue_pairs")));
+  EXPECT_EQ(all["schema"], "farspan.queue_pairs.v1");
+  EXPECT_EQ(all["followed"], 2);
+  ASSERT_EQ(all["queue_pairs"].size(), 2u);
+  const auto& first = all["queue_pairs"][0];
+  EXPECT_EQ(first["direction"], "ab");
+  EXPECT_EQ(first["source"], "10.0.0.1");
+  EXPECT_EQ(first["destination_qp"], 0x22);
+  EXPECT_TRUE(first["source_qp"].is_null());
+  EXPECT_EQ(first["ingress"]["repeated_packets"], 12);
+  EXPECT_EQ(first["egress"]["goodput_bytes"], 999'000);
+  EXPECT_EQ(first["recovery"]["mean_ns"], 13'010'000);
+  const auto& second = all["queue_pairs"][1];
+  EXPECT_EQ(second["source_qp"], 0x22);
+  EXPECT_EQ(second["ingress"]["acknowledgements"]["psn_sequence_error"], 3);
+  EXPECT_EQ(second["recovery"]["count"], 0);
+
+  const auto one = nlohmann::json::parse(Body(get("/api/v1/links/chi-nyc/queue_pairs?limit=1")));
+  EXPECT_EQ(one["followed"], 2);
+  EXPECT_EQ(one["queue_pairs"].size(), 1u);
+  EXPECT_EQ(Status(get("/api/v1/links/nowhere/queue_pairs")), 404);
+  for (const char* limit : {"0", "x", "1x", "-1", "99999999999999999999"}) {
+    EXPECT_EQ(Status(get(std::string("/api/v1/links/chi-nyc/queue_pairs?limit=") + limit)), 400);
+  }
+}
+
 TEST_F(ControlTest, HealthAndCertificate) {
   engine_.edit([](EngineSnapshot& s) { s.valid = false; });
   start();

@@ -80,6 +80,17 @@ TEST_F(LinkCommand, JsonIsTheServers) {
   EXPECT_TRUE(Has(RunLink("show metro" + http_), "delay_ns"));
 }
 
+TEST_F(LinkCommand, QpsAreATable) {
+  const Output output = RunLink("qps chi-nyc" + http_);
+  EXPECT_EQ(output.code, 0) << output.text;
+  EXPECT_TRUE(Has(output, "chi-nyc  ab   10.0.0.1  10.0.0.2     ?->0x22")) << output.text;
+  EXPECT_TRUE(Has(output, "chi-nyc  ba   10.0.0.2  10.0.0.1     0x22->0x11")) << output.text;
+  EXPECT_TRUE(Has(output, "13.01 ms to 13.01 ms")) << output.text;
+  const Output json = RunLink("qps chi-nyc --json" + http_);
+  EXPECT_EQ(nlohmann::json::parse(json.text)["links"][0]["followed"], 2);
+  EXPECT_NE(RunLink("qps" + http_).code, 0);  // metro has none
+}
+
 TEST_F(LinkCommand, SetChangesWhatItNames) {
   const Output output = RunLink("set metro distance='90 km' rate=1Gbps --direction ba" + http_);
   EXPECT_EQ(output.code, 0) << output.text;
