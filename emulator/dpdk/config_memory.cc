@@ -10,6 +10,7 @@ namespace farspan::dpdk {
 namespace {
 
 constexpr uint32_t kFcsBytes = 4;
+constexpr uint32_t kFollowedBytes = 2 * 24;  // Pipe's, rounded up to a power of two of packets
 constexpr uint32_t kTaggedHeaderBytes = 18;  // Ethernet and one tag; mbufs carry no FCS
 
 }  // namespace
@@ -40,7 +41,8 @@ MemoryNeed NeedFor(const config::EmulatorConfig& config, const config::Plan& pla
   if (config.engine.observer.enabled) {
     // Two for a link whose directions are on different lcores.
     need.observer_bytes =
-        plan.directions.size() * roce::QpObserver::MemoryBytes(config.engine.observer);
+        plan.directions.size() * roce::QpObserver::MemoryBytes(config.engine.observer) +
+        packets * kFollowedBytes;
   }
   need.ports = static_cast<uint32_t>(config.sites.size());
   need.lcores = plan.lcores;

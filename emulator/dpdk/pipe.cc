@@ -1,6 +1,7 @@
 #include "emulator/dpdk/pipe.h"
 
 #include <array>
+#include <bit>
 #include <utility>
 
 #include "emulator/base/random.h"
@@ -11,6 +12,7 @@ namespace farspan::dpdk {
 namespace {
 
 constexpr size_t kHandoverPackets = 4096;
+constexpr uint64_t kSpareFollowed = 8192;  // drops on their way to the driver
 
 void Bump(std::atomic<uint64_t>& counter) { counter.fetch_add(1, std::memory_order_relaxed); }
 
@@ -47,6 +49,8 @@ Pipe::Pipe(const PipeSetup& setup, std::unique_ptr<link::Link> link,
       classes_(std::move(classes)),
       rules_(std::move(rules)),
       corrupt_key_(MakeStreamKey(setup.seed, setup.link->name, setup.direction)),
+      followed_mask_(std::bit_ceil(setup.capacity.packets + kSpareFollowed) - 1),
+      followed_(setup.observer == nullptr ? nullptr : new Followed[followed_mask_ + 1]),
       handover_(kHandoverPackets) {}
 
 size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBurst> bypass) {
@@ -68,7 +72,10 @@ size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBur
       const std::span<const uint8_t> bytes = FirstSegment(packet);
       const roce::QpNote note = setup_.observer->observer().ingress(
           setup_.direction, arrival.at, bytes, view, roce::ParseRoce(bytes, view));
-      if (note.entry != roce::kNoQueuePair) flags |= link::kFollowed;
+      if (note.entry != roce::kNoQueuePair) {
+        flags |= link::kFollowed;
+        followed_[sequence_ & followed_mask_] = {setup_.observer->observer().passage(), sequence_};
+      }
     }
     const uint8_t rule = rules_.match(view, arrival.at);
     if (capture_ != nullptr) capture_ingress(arrival, sequence_);
@@ -121,9 +128,9 @@ rte_mbuf* Pipe::open_altered(const link::PacketRef& ref) {
 }
 
 void Pipe::observe(const link::PacketRef& ref) {
-  const std::span<const uint8_t> bytes = store_->bytes(ref.handle);
-  const roce::FrameView view = roce::ParseFrame(bytes, store_->frame_bytes(ref.handle), 0);
-  setup_.observer->observer().egress(setup_.direction, view, roce::ParseRoce(bytes, view),
+  const Followed& followed = followed_[ref.sequence & followed_mask_];
+  if (followed.sequence != ref.sequence) return;  // held longer than the plan says
+  setup_.observer->observer().egress(setup_.direction, followed.passage,
                                      {.entered = store_->arrival(ref.handle),
                                       .dropped = (ref.flags & link::kDropped) != 0,
                                       .corrupted = (ref.flags & link::kCorrupted) != 0,

@@ -134,6 +134,13 @@ class Pipe {
   roce::ClassMap classes_;
   roce::RuleTable rules_;
   const StreamKey corrupt_key_;
+  // What the observer wants back of the packets that it follows, by sequence.
+  struct Followed {
+    roce::Passage passage;
+    uint32_t sequence = 0;
+  };
+  const uint64_t followed_mask_;
+  const std::unique_ptr<Followed[]> followed_;
   uint32_t sequence_ = 0;
   std::array<link::PacketRef, kBurst> offered_;  // scratch of accept()
   CaptureProducer* capture_ = nullptr;

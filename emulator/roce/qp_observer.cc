@@ -16,9 +16,7 @@ constexpr int kGrainsPerRoundTrip = 8;
 bool IsFollowed(OpcodeClass c) { return c != OpcodeClass::kDatagram && c != OpcodeClass::kCnp; }
 
 // What belongs to the PSNs of responses: all but bare acknowledgements, which repeat them freely.
-bool HasOwnPsn(const RoceView& roce) {
-  return IsFollowed(roce.opcode_class) && !roce.is(OpcodeClass::kAck);
-}
+bool HasOwnPsn(OpcodeClass c) { return IsFollowed(c) && c != OpcodeClass::kAck; }
 
 }  // namespace
 
@@ -77,20 +75,20 @@ bool QpObserver::icrc_holds(ObserverTotals& totals, std::span<const uint8_t> byt
 }
 
 void QpObserver::count(TapCounters& tap, const Sight& sight) {
-  const RoceView& roce = sight.roce;
-  const bool ends = sight.fresh && EndsMessage(roce.position);
+  const Passage& packet = sight.packet;
+  const bool ends = sight.fresh && EndsMessage(packet.position);
   ++tap.packets;
-  tap.frame_bytes += sight.frame.frame_bytes;
-  tap.payload_bytes += roce.payload_bytes;
-  tap.goodput_bytes += sight.fresh ? roce.payload_bytes : 0;
-  tap.messages += ends && IsRequest(roce.opcode_class);
-  tap.responses += ends && IsResponse(roce.opcode_class);
+  tap.frame_bytes += packet.frame_bytes;
+  tap.payload_bytes += packet.payload_bytes;
+  tap.goodput_bytes += sight.fresh ? packet.payload_bytes : 0;
+  tap.messages += ends && IsRequest(packet.opcode_class);
+  tap.responses += ends && IsResponse(packet.opcode_class);
   tap.repeated += sight.repeated;
   tap.gaps += sight.skipped != 0;
   tap.missing += sight.skipped;
   tap.ce += sight.marked;
-  tap.cnps += roce.is(OpcodeClass::kCnp);
-  ++tap.acks[static_cast<size_t>(roce.ack)];
+  tap.cnps += packet.opcode_class == OpcodeClass::kCnp;
+  ++tap.acks[static_cast<size_t>(packet.ack)];
 }
 
 QpNote QpObserver::ingress(uint32_t direction, TimeNs now, std::span<const uint8_t> bytes,
@@ -102,69 +100,73 @@ QpNote QpObserver::ingress(uint32_t direction, TimeNs now, std::span<const uint8
     return note;
   }
   if (!icrc_holds(totals, bytes, frame, roce)) return note;
-  const uint32_t entry = place(direction, now, frame, roce);
-  Queue& queue = queues_[entry];
+  note.entry = place(direction, now, frame, roce);
+  Queue& queue = queues_[note.entry];
   queue.last_seen = now;
-  note.entry = entry;
   if (queue.partner != kNoQueuePair) note.src_qp = table_.key(queue.partner).dest_qp;
-  Sight sight{.frame = frame, .roce = roce, .marked = frame.ecn == 3};
+  passage_ = Passage();
+  passage_.entry = note.entry;
+  passage_.psn = roce.psn;
+  passage_.frame_bytes = static_cast<uint16_t>(frame.frame_bytes);
+  passage_.payload_bytes = roce.payload_bytes;
+  passage_.opcode_class = roce.opcode_class;
+  passage_.position = roce.position;
+  passage_.ce = frame.ecn == 3;
+  passage_.ack = roce.ack;
+  Sight sight{.packet = passage_, .marked = passage_.ce};
   if (!IsFollowed(roce.opcode_class)) {
     sight.fresh = roce.is(OpcodeClass::kDatagram);
   } else {
     learn_path_mtu(queue, roce);
     if (IsRequest(roce.opcode_class)) {
-      enter_request(entry, now, sight, note);
+      enter_request(now, roce, sight);
+      number(queue.requests, sight, note);
+      if (queue.partner == kNoQueuePair) hint(note.entry, now, frame, roce);
     } else {
-      enter_response(entry, now, sight, note);
+      enter_response(now, frame, roce, sight);
+      if (HasOwnPsn(roce.opcode_class)) number(queue.responses, sight, note);
     }
   }
+  passage_.epoch = queue.epoch;
   note.retransmission = sight.repeated;
   count(queue.counters.ingress, sight);
   count(totals.sum.ingress, sight);
   return note;
 }
 
-void QpObserver::egress(uint32_t direction, const FrameView& frame, const RoceView& roce,
-                        const Outcome& outcome) {
-  const uint32_t entry = table_.find({.src = frame.src,
-                                      .dst = frame.dst,
-                                      .dest_qp = roce.dest_qp,
-                                      .src_qp = roce.src_qp,
-                                      .ip_version = frame.ip_version,
-                                      .direction = static_cast<uint8_t>(direction)});
+void QpObserver::egress(uint32_t direction, const Passage& packet, const Outcome& outcome) {
   ObserverTotals& totals = totals_[direction];
-  Sight sight{.frame = frame, .roce = roce, .marked = frame.ecn == 3 || outcome.marked};
+  Queue& queue = queues_[packet.entry];
+  const bool known = queue.epoch == packet.epoch;  // else it has been evicted or begun anew
   if (outcome.dropped || outcome.corrupted) {
-    (outcome.dropped ? totals.sum.dropped : totals.sum.corrupted) += 1;
-    if (entry == kNoQueuePair) return;
-    QpCounters& counters = queues_[entry].counters;
-    (outcome.dropped ? counters.dropped : counters.corrupted) += 1;
-    if (HasOwnPsn(roce)) leave_not(entry, roce, outcome);
+    ++(outcome.dropped ? totals.sum.dropped : totals.sum.corrupted);
+    if (!known) return;
+    ++(outcome.dropped ? queue.counters.dropped : queue.counters.corrupted);
+    if (HasOwnPsn(packet.opcode_class)) leave_not(packet, outcome);
     return;
   }
-  if (entry == kNoQueuePair) {  // evicted since
-    count(totals.sum.egress, sight);
-    return;
+  Sight sight{.packet = packet, .marked = packet.ce || outcome.marked};
+  if (known) {
+    if (!IsFollowed(packet.opcode_class)) {
+      sight.fresh = packet.opcode_class == OpcodeClass::kDatagram;
+    } else if (IsRequest(packet.opcode_class)) {
+      leave_request(sight);
+    } else {
+      leave_response(sight);
+    }
+    count(queue.counters.egress, sight);
   }
-  if (!IsFollowed(roce.opcode_class)) {
-    sight.fresh = roce.is(OpcodeClass::kDatagram);
-  } else if (IsRequest(roce.opcode_class)) {
-    leave_request(entry, sight);
-  } else {
-    leave_response(entry, sight);
-  }
-  count(queues_[entry].counters.egress, sight);
   count(totals.sum.egress, sight);
 }
 
 // --- Entering --------------------------------------------------------------------------------
 
-void QpObserver::enter_request(uint32_t entry, TimeNs now, Sight& sight, QpNote& note) {
+void QpObserver::enter_request(TimeNs now, const RoceView& roce, Sight& sight) {
+  const uint32_t entry = passage_.entry;
   Queue& queue = queues_[entry];
-  const RoceView& roce = sight.roce;
   Stream& stream = queue.sent_requests;
   close_read(stream, queue, roce.psn);
-  const uint32_t span = span_of(queue, roce);
+  set_span(queue, roce, passage_);
   const int32_t ahead = PsnDistance(roce.psn, stream.next);
   const bool far_behind =
       ahead < 0 &&
@@ -175,28 +177,31 @@ void QpObserver::enter_request(uint32_t entry, TimeNs now, Sight& sight, QpNote&
       ++queue.counters.restarts;
       ++totals_[table_.key(entry).direction].sum.restarts;
     }
-    restart(queue, roce.psn, span);
+    restart(queue, roce.psn);
     sight.fresh = true;
   } else if (ahead >= 0) {
     sight.fresh = true;
     sight.skipped = static_cast<uint32_t>(ahead);
-    stream.next = PsnAdd(roce.psn, span);
     queue.rerunning = false;
   } else {
     sight.repeated = true;
-    enter_retransmission(entry, now, span, roce);
+    enter_retransmission(now, passage_);
   }
-  if (sight.fresh && roce.is(OpcodeClass::kReadRequest) && queue.path_mtu == 0) {
-    stream.open_psn = roce.psn;
-    stream.open_bytes = roce.dma_length;
-  }
+  if (sight.fresh) advance(stream, passage_);
+  const uint32_t span = passage_.open ? 1 : passage_.span;
   queue.history.add(roce.psn, span, now, TimeNs{round_trip_.ns / kGrainsPerRoundTrip});
-  number(queue.requests, roce, sight.fresh, note);
-  if (queue.partner == kNoQueuePair) hint(entry, now, sight.frame, roce);
 }
 
-void QpObserver::restart(Queue& queue, uint32_t psn, uint32_t span) {
-  queue.sent_requests = {.begun = true, .next = PsnAdd(psn, span)};
+// The stream's next PSN after a packet that is not behind.
+void QpObserver::advance(Stream& stream, const Passage& packet) {
+  stream.next = PsnAdd(packet.psn, packet.open ? 1 : packet.span);
+  if (!packet.open) return;
+  stream.open_psn = packet.psn;
+  stream.open_bytes = packet.span;
+}
+
+void QpObserver::restart(Queue& queue, uint32_t psn) {
+  queue.sent_requests = {.begun = true, .next = psn};
   queue.got_requests = {.begun = true, .next = psn};
   queue.expected = psn;
   queue.any_acknowledged = false;
@@ -211,15 +216,15 @@ void QpObserver::restart(Queue& queue, uint32_t psn, uint32_t span) {
   queues_[queue.partner].got_responses = {};
 }
 
-void QpObserver::enter_retransmission(uint32_t entry, TimeNs now, uint32_t span,
-                                      const RoceView& roce) {
+void QpObserver::enter_retransmission(TimeNs now, const Passage& packet) {
+  const uint32_t entry = packet.entry;
   Queue& queue = queues_[entry];
-  LostPsn* record = lost(entry, roce.psn, false);
-  if (!queue.rerunning || roce.psn != queue.rerun_next) {
-    queue.verdict = judge(queue, record, now, roce.psn);
+  LostPsn* record = lost(entry, packet.psn, false);
+  if (!queue.rerunning || packet.psn != queue.rerun_next) {
+    queue.verdict = judge(queue, record, now, packet.psn);
   }
   queue.rerunning = true;
-  queue.rerun_next = PsnAdd(roce.psn, span);
+  queue.rerun_next = PsnAdd(packet.psn, packet.open ? 1 : packet.span);
   if (queue.verdict != Verdict::kInformed) {
     QpCounters& sum = totals_[table_.key(entry).direction].sum;
     const bool sure = queue.verdict == Verdict::kSpurious;
@@ -244,17 +249,18 @@ QpObserver::Verdict QpObserver::judge(const Queue& queue, const LostPsn* record,
 
 // READ and ATOMIC responses begin at any PSN, as requests of other kinds lie between them; within a
 // response they follow on.
-void QpObserver::enter_response(uint32_t entry, TimeNs now, Sight& sight, QpNote& note) {
+void QpObserver::enter_response(TimeNs now, const FrameView& frame, const RoceView& roce,
+                                Sight& sight) {
+  const uint32_t entry = passage_.entry;
   Queue& queue = queues_[entry];
-  const RoceView& roce = sight.roce;
   if (queue.partner == kNoQueuePair) {
-    match(entry, sight.frame, roce);
+    match(entry, frame, roce);
   } else if (is_outstanding(queue.partner, roce.psn)) {
     queue.mismatches = 0;
   } else if (++queue.mismatches > 16) {
     part(entry);
   }
-  if (!HasOwnPsn(roce)) return;
+  if (!HasOwnPsn(roce.opcode_class)) return;
   Stream& stream = queue.sent_responses;
   const int32_t ahead = stream.begun ? PsnDistance(roce.psn, stream.next) : 0;
   if (ahead >= 0 || ahead < -kFarBehind) {
@@ -274,24 +280,23 @@ void QpObserver::enter_response(uint32_t entry, TimeNs now, Sight& sight, QpNote
       recovered(entry, now - record->sent);
     }
   }
-  number(queue.responses, roce, sight.fresh, note);
 }
 
-void QpObserver::number(Messages& messages, const RoceView& roce, bool fresh, QpNote& note) {
-  if (fresh) {
-    if (StartsMessage(roce.position)) {
+void QpObserver::number(Messages& messages, const Sight& sight, QpNote& note) {
+  if (sight.fresh) {
+    if (StartsMessage(note.position)) {
       ++messages.count;
       messages.known = true;
-      messages.starts[messages.count % Messages::kStarts] = roce.psn;
+      messages.starts[messages.count % Messages::kStarts] = note.psn;
     }
     if (!messages.known) return;
     note.message = messages.count;
-    note.index = (roce.psn - messages.starts[messages.count % Messages::kStarts]) & kPsnMask;
+    note.index = (note.psn - messages.starts[messages.count % Messages::kStarts]) & kPsnMask;
     return;
   }
   for (uint64_t m = messages.count;
        m >= messages.first_known && m + Messages::kStarts > messages.count; --m) {
-    const int32_t index = PsnDistance(roce.psn, messages.starts[m % Messages::kStarts]);
+    const int32_t index = PsnDistance(note.psn, messages.starts[m % Messages::kStarts]);
     if (index < 0) continue;
     note.message = m;
     note.index = static_cast<uint32_t>(index);
@@ -309,58 +314,55 @@ void QpObserver::recovered(uint32_t entry, TimeNs took) {
 
 // --- Leaving ---------------------------------------------------------------------------------
 
-void QpObserver::leave_request(uint32_t entry, Sight& sight) {
+void QpObserver::leave_request(Sight& sight) {
+  const Passage& packet = sight.packet;
+  const uint32_t entry = packet.entry;
   Queue& queue = queues_[entry];
   Stream& stream = queue.got_requests;
   if (!stream.begun) return;
-  const uint32_t psn = sight.roce.psn;
-  close_read(stream, queue, psn);
-  const uint32_t span = span_of(queue, sight.roce);
-  const int32_t ahead = PsnDistance(psn, stream.next);
-  if (ahead > kFarAhead || ahead < -kFarBehind) return;  // from before a restart
+  close_read(stream, queue, packet.psn);
+  const int32_t ahead = PsnDistance(packet.psn, stream.next);
   if (ahead < 0) {
-    sight.fresh = leave_late(entry, psn, false);
+    sight.fresh = leave_late(entry, packet.psn, false);
     sight.repeated = !sight.fresh;
+    const uint32_t span = packet.open ? 1 : packet.span;
     for (uint32_t i = 1; i < std::min(span, kMostSkipsKept) && queue.losses != 0; ++i) {
-      found(entry, lost(entry, PsnAdd(psn, i), false));  // a READ takes them all
+      found(entry, lost(entry, PsnAdd(packet.psn, i), false));  // a READ takes them all
     }
   } else {
     sight.fresh = true;
     sight.skipped = static_cast<uint32_t>(ahead);
-    if (ahead > 0) skip(entry, stream.next, psn, false);
-    if (queue.losses != 0) found(entry, lost(entry, psn, false));
-    stream.next = PsnAdd(psn, span);
-    if (sight.roce.is(OpcodeClass::kReadRequest) && queue.path_mtu == 0) {
-      stream.open_psn = psn;
-      stream.open_bytes = sight.roce.dma_length;
-    }
+    if (ahead > 0) skip(entry, stream.next, packet.psn, false);
+    if (queue.losses != 0) found(entry, lost(entry, packet.psn, false));
+    advance(stream, packet);
   }
   advance_expected(entry);
 }
 
-void QpObserver::leave_response(uint32_t entry, Sight& sight) {
+void QpObserver::leave_response(Sight& sight) {
+  const Passage& packet = sight.packet;
+  const uint32_t entry = packet.entry;
   Queue& queue = queues_[entry];
-  const RoceView& roce = sight.roce;
-  if (queue.partner != kNoQueuePair) acknowledge(queue.partner, roce);
-  if (!HasOwnPsn(roce)) return;
+  if (queue.partner != kNoQueuePair) acknowledge(queue.partner, packet);
+  if (!HasOwnPsn(packet.opcode_class)) return;
   Stream& stream = queue.got_responses;
   if (!stream.begun) return;
-  const int32_t ahead = PsnDistance(roce.psn, stream.next);
+  const int32_t ahead = PsnDistance(packet.psn, stream.next);
   if (ahead < 0 && ahead >= -kFarBehind) {
-    sight.fresh = leave_late(entry, roce.psn, true);
+    sight.fresh = leave_late(entry, packet.psn, true);
     sight.repeated = !sight.fresh;
     return;
   }
   sight.fresh = true;
-  if (!StartsMessage(roce.position) && ahead > 0) {
+  if (!StartsMessage(packet.position) && ahead > 0) {
     // Between two of the same response; or behind one whose start did not come.
-    const uint32_t from = stream.in_message ? stream.next : PsnAdd(roce.psn, kPsnMask);
-    sight.skipped = static_cast<uint32_t>(PsnDistance(roce.psn, from));
-    skip(entry, from, roce.psn, true);
+    const uint32_t from = stream.in_message ? stream.next : PsnAdd(packet.psn, kPsnMask);
+    sight.skipped = static_cast<uint32_t>(PsnDistance(packet.psn, from));
+    skip(entry, from, packet.psn, true);
   }
-  if (queue.losses != 0) found(entry, lost(entry, roce.psn, true));
-  stream.in_message = !EndsMessage(roce.position);
-  stream.next = PsnAdd(roce.psn, 1);
+  if (queue.losses != 0) found(entry, lost(entry, packet.psn, true));
+  stream.in_message = !EndsMessage(packet.position);
+  stream.next = PsnAdd(packet.psn, 1);
 }
 
 // A PSN below the highest: true where the far host has not had it.
@@ -372,17 +374,21 @@ bool QpObserver::leave_late(uint32_t entry, uint32_t psn, bool response) {
   return missing;
 }
 
-void QpObserver::leave_not(uint32_t entry, const RoceView& roce, const Outcome& outcome) {
-  Queue& queue = queues_[entry];
-  const bool response = IsResponse(roce.opcode_class);
-  LostPsn& record = lost_or_new(entry, roce.psn, response);
+void QpObserver::leave_not(const Passage& packet, const Outcome& outcome) {
+  const uint32_t entry = packet.entry;
+  const bool response = IsResponse(packet.opcode_class);
+  LostPsn& record = lost_or_new(entry, packet.psn, response);
+  if (record.lost && record.sent > outcome.entered) {  // reported before: dropped on entering
+    recovered(entry, record.sent - outcome.entered);
+    return;
+  }
   record.lost = true;
   record.sent = outcome.entered;
-  record.span = response ? 1 : span_of(queue, roce);
+  record.span = packet.open ? 1 : packet.span;
   record.resent = false;
   if (response) return;
   // It may have been sent again before this was known of it.
-  const SendHistory::Sent again = queue.history.last_sent(roce.psn);
+  const SendHistory::Sent again = queues_[entry].history.last_sent(packet.psn);
   if (again.earliest <= outcome.entered) return;
   record.resent = true;
   recovered(entry, again.earliest - outcome.entered);
@@ -409,11 +415,11 @@ void QpObserver::advance_expected(uint32_t entry) {
   if (queue.losses == 0) queue.expected = next;
 }
 
-void QpObserver::acknowledge(uint32_t entry, const RoceView& roce) {
-  if (!is_outstanding(entry, roce.psn)) return;
+void QpObserver::acknowledge(uint32_t entry, const Passage& answer) {
+  if (!is_outstanding(entry, answer.psn)) return;
   Queue& queue = queues_[entry];
-  const bool positive = roce.ack == AckKind::kAck || roce.ack == AckKind::kNone;
-  const uint32_t psn = PsnAdd(roce.psn, positive ? 1 : 0);
+  const bool positive = answer.ack == AckKind::kAck || answer.ack == AckKind::kNone;
+  const uint32_t psn = PsnAdd(answer.psn, positive ? 1 : 0);
   if (queue.any_acknowledged && PsnDistance(psn, queue.acknowledged) < 0) return;
   queue.acknowledged = psn;
   queue.any_acknowledged = true;

@@ -46,6 +46,22 @@
 
 namespace farspan::roce {
 
+// What egress() needs of a packet that ingress() followed; whoever carries the packet keeps it.
+struct Passage {
+  uint32_t entry = kNoQueuePair;
+  uint32_t psn = 0;
+  uint32_t span = 1;  // PSNs that it takes; of a READ request that is `open`, the bytes it asks for
+  uint16_t epoch = 0;
+  uint16_t frame_bytes = 0;
+  uint16_t payload_bytes = 0;
+  OpcodeClass opcode_class = OpcodeClass::kNone;
+  Position position : 2 = Position::kOnly;
+  bool ce : 1 = false;
+  bool open : 1 = false;  // the path MTU was not known
+  AckKind ack : 4 = AckKind::kNone;
+};
+static_assert(sizeof(Passage) == 20);
+
 // What the link did with a packet.
 struct Outcome {
   TimeNs entered{};  // ingress()'s `now` of the same packet
@@ -63,10 +79,11 @@ class QpObserver {
   // that is no RoCEv2 packet is counted by its cause.
   QpNote ingress(uint32_t direction, TimeNs now, std::span<const uint8_t> bytes,
                  const FrameView& frame, const RoceView& roce);
+  // Of the packet that ingress() has just followed.
+  const Passage& passage() const { return passage_; }
   // For every packet that ingress() followed (note.entry), in the order in which the link gives
-  // them back, with views as it entered.
-  void egress(uint32_t direction, const FrameView& frame, const RoceView& roce,
-              const Outcome& outcome);
+  // them back.
+  void egress(uint32_t direction, const Passage& packet, const Outcome& outcome);
 
   void set_round_trip(TimeNs round_trip);
 
@@ -125,8 +142,7 @@ class QpObserver {
   };
   // What one packet adds at a tap.
   struct Sight {
-    const FrameView& frame;
-    const RoceView& roce;
+    const Passage& packet;
     bool fresh = false;
     bool repeated = false;
     bool marked = false;
@@ -138,18 +154,18 @@ class QpObserver {
                   const RoceView& roce) const;
   static void count(TapCounters& tap, const Sight& sight);
 
-  void enter_request(uint32_t entry, TimeNs now, Sight& sight, QpNote& note);
-  void enter_retransmission(uint32_t entry, TimeNs now, uint32_t span, const RoceView& roce);
+  void enter_request(TimeNs now, const RoceView& roce, Sight& sight);
+  void enter_retransmission(TimeNs now, const Passage& packet);
   Verdict judge(const Queue& queue, const LostPsn* record, TimeNs now, uint32_t psn) const;
-  void restart(Queue& queue, uint32_t psn, uint32_t span);
-  void enter_response(uint32_t entry, TimeNs now, Sight& sight, QpNote& note);
-  void leave_request(uint32_t entry, Sight& sight);
-  void leave_response(uint32_t entry, Sight& sight);
-  void leave_not(uint32_t entry, const RoceView& roce, const Outcome& outcome);
+  void restart(Queue& queue, uint32_t psn);
+  void enter_response(TimeNs now, const FrameView& frame, const RoceView& roce, Sight& sight);
+  void leave_request(Sight& sight);
+  void leave_response(Sight& sight);
+  void leave_not(const Passage& packet, const Outcome& outcome);
   bool leave_late(uint32_t entry, uint32_t psn, bool response);
   void skip(uint32_t entry, uint32_t from, uint32_t to, bool response);
   void advance_expected(uint32_t entry);
-  void acknowledge(uint32_t entry, const RoceView& roce);
+  void acknowledge(uint32_t entry, const Passage& answer);
   void recovered(uint32_t entry, TimeNs took);
 
   LostPsn* lost(uint32_t entry, uint32_t psn, bool response);
@@ -157,9 +173,10 @@ class QpObserver {
   void found(uint32_t entry, LostPsn* record);
 
   void learn_path_mtu(Queue& queue, const RoceView& roce);
-  static uint32_t span_of(const Queue& queue, const RoceView& roce);
+  static void set_span(const Queue& queue, const RoceView& roce, Passage& packet);
   static void close_read(Stream& stream, Queue& queue, uint32_t psn);
-  static void number(Messages& messages, const RoceView& roce, bool fresh, QpNote& note);
+  static void advance(Stream& stream, const Passage& packet);
+  static void number(Messages& messages, const Sight& sight, QpNote& note);
 
   void hint(uint32_t entry, TimeNs now, const FrameView& frame, const RoceView& roce);
   void match(uint32_t entry, const FrameView& frame, const RoceView& roce);
@@ -168,6 +185,7 @@ class QpObserver {
   bool is_outstanding(uint32_t entry, uint32_t psn) const;
 
   const ObserverSpec spec_;
+  Passage passage_;
   TimeNs round_trip_{};
   QpTable table_;
   std::vector<Queue> queues_;

@@ -58,9 +58,10 @@ void QpObserver::learn_path_mtu(Queue& queue, const RoceView& roce) {
   if (queue.partner != kNoQueuePair) queues_[queue.partner].path_mtu = roce.payload_bytes;
 }
 
-uint32_t QpObserver::span_of(const Queue& queue, const RoceView& roce) {
-  if (!roce.is(OpcodeClass::kReadRequest) || queue.path_mtu == 0) return 1;
-  return PsnsOf(roce.dma_length, queue.path_mtu);
+void QpObserver::set_span(const Queue& queue, const RoceView& roce, Passage& packet) {
+  if (!roce.is(OpcodeClass::kReadRequest)) return;
+  packet.open = queue.path_mtu == 0;
+  packet.span = packet.open ? roce.dma_length : PsnsOf(roce.dma_length, queue.path_mtu);
 }
 
 // Where the path MTU is not known yet, the next PSN says how many a READ has taken.

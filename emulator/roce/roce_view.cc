@@ -2,9 +2,6 @@
 
 #include <isa-l/crc.h>
 
-#include <bit>
-#include <optional>
-
 namespace farspan::roce {
 namespace {
 
@@ -34,10 +31,12 @@ struct Opcode {
   uint8_t headers = 0;
   bool payload = false;
   bool immediate = false;
+  Service service = Service::kRc;
+  uint8_t header_bytes = 0;  // BTH and what stands behind it
 };
 
 // IBTA table 38, RC; the other services have parts of it.
-constexpr std::array<Opcode, 32> kOpcodes = [] {
+constexpr std::array<Opcode, 32> kRcOpcodes = [] {
   using C = OpcodeClass;
   using P = Position;
   std::array<Opcode, 32> t{};
@@ -69,51 +68,51 @@ constexpr std::array<Opcode, 32> kOpcodes = [] {
   return t;
 }();
 
-std::optional<Service> ServiceOf(uint8_t opcode) {
-  switch (opcode >> 5) {
-    case 0:
-      return Service::kRc;
-    case 1:
-      return Service::kUc;
-    case 3:
-      return Service::kUd;
-    case 4:
-      return opcode == kCnpOpcode ? std::optional(Service::kCnp) : std::nullopt;
-    case 5:
-      return Service::kXrc;
-    default:
-      return std::nullopt;
-  }
-}
-
-Opcode Lookup(Service service, uint8_t opcode) {
-  if (service == Service::kCnp) return {OpcodeClass::kCnp, Position::kOnly, 0, true};
-  const uint8_t operation = opcode & 0x1f;
-  Opcode found = kOpcodes[operation];
-  switch (service) {
-    case Service::kUc:  // SEND and WRITE; nothing that is answered, no invalidation
-      return operation <= 0x0b ? found : Opcode{};
-    case Service::kUd:
-      if (operation != 0x04 && operation != 0x05) return {};
-      found.opcode_class = OpcodeClass::kDatagram;
-      found.headers |= kDeth;
-      return found;
-    case Service::kXrc:
-      if (IsRequest(found.opcode_class)) found.headers |= kXrceth;
-      return found;
-    default:
-      return found;
-  }
-}
-
-constexpr uint32_t HeaderBytes(uint8_t headers) {
+constexpr uint8_t HeaderBytes(uint8_t headers) {
   constexpr std::array<uint8_t, 8> kBytes{8, 4, 16, 28, 4, 8, 4, 4};
   uint32_t sum = 0;
   for (size_t i = 0; i < kBytes.size(); ++i) {
     if ((headers >> i & 1) != 0) sum += kBytes[i];
   }
-  return sum;
+  return static_cast<uint8_t>(sum);
 }
+
+constexpr Opcode OpcodeOf(uint8_t opcode) {
+  constexpr uint8_t kLastOfUc = 0x0b;  // SEND and WRITE; nothing that is answered or invalidates
+  const uint8_t operation = opcode & 0x1f;
+  Opcode found = kRcOpcodes[operation];
+  switch (opcode >> 5) {
+    case 0:
+      return found;
+    case 1:
+      found.service = Service::kUc;
+      return operation <= kLastOfUc ? found : Opcode{};
+    case 3:
+      if (operation != 0x04 && operation != 0x05) return {};
+      found.service = Service::kUd;
+      found.opcode_class = OpcodeClass::kDatagram;
+      found.headers |= kDeth;
+      return found;
+    case 4:
+      if (opcode != kCnpOpcode) return {};
+      return {.opcode_class = OpcodeClass::kCnp, .payload = true, .service = Service::kCnp};
+    case 5:
+      found.service = Service::kXrc;
+      if (IsRequest(found.opcode_class)) found.headers |= kXrceth;
+      return found;
+    default:
+      return {};
+  }
+}
+
+constexpr std::array<Opcode, 256> kOpcodes = [] {
+  std::array<Opcode, 256> all{};
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i] = OpcodeOf(static_cast<uint8_t>(i));
+    all[i].header_bytes = static_cast<uint8_t>(kBthBytes + HeaderBytes(all[i].headers));
+  }
+  return all;
+}();
 
 uint32_t LoadBe24(const uint8_t* p) {
   return static_cast<uint32_t>(p[0] << 16 | internal::LoadBe16(p + 1));
@@ -139,11 +138,12 @@ AckKind KindOf(uint8_t syndrome) {
 
 // In the order in which they stand behind the BTH.
 void ReadHeaders(const uint8_t* p, uint8_t headers, RoceView& out) {
+  if (headers == 0) return;
   if ((headers & kDeth) != 0) {
     out.src_qp = LoadBe24(p + 5);
-    p += HeaderBytes(kDeth);
+    return;
   }
-  p += HeaderBytes(headers & (kXrceth | kFeth));
+  if ((headers & (kXrceth | kFeth)) != 0) p += HeaderBytes(headers & (kXrceth | kFeth));
   if ((headers & kReth) != 0) out.dma_length = LoadBe32(p + 12);
   if ((headers & kAeth) != 0) {
     out.ack = KindOf(p[0]);
@@ -152,7 +152,7 @@ void ReadHeaders(const uint8_t* p, uint8_t headers, RoceView& out) {
 }
 
 bool IsPathMtu(uint32_t bytes) {
-  return std::has_single_bit(bytes) && bytes >= kMinPathMtu && bytes <= kMaxPathMtu;
+  return (bytes & (bytes - 1)) == 0 && bytes >= kMinPathMtu && bytes <= kMaxPathMtu;
 }
 
 // `rest`: bytes between the headers and the ICRC.
@@ -189,10 +189,9 @@ RoceFault Parse(std::span<const uint8_t> bytes, const FrameView& view, RoceView&
   if (const RoceFault fault = CheckDatagram(bytes, view); fault != RoceFault::kNone) return fault;
   const uint8_t* bth = bytes.data() + view.payload_offset;
   if ((bth[1] & 0x0f) != 0) return RoceFault::kVersion;
-  const auto service = ServiceOf(bth[0]);
-  const Opcode opcode = service ? Lookup(*service, bth[0]) : Opcode{};
+  const Opcode& opcode = kOpcodes[bth[0]];
   if (opcode.opcode_class == OpcodeClass::kNone) return RoceFault::kOpcode;
-  const uint32_t headers = kBthBytes + HeaderBytes(opcode.headers);
+  const uint32_t headers = opcode.header_bytes;
   const uint32_t payload = view.payload_bytes();
   if (payload < headers + kIcrcBytes || bytes.size() < view.payload_offset + headers) {
     return RoceFault::kTruncatedHeaders;
@@ -203,7 +202,7 @@ RoceFault Parse(std::span<const uint8_t> bytes, const FrameView& view, RoceView&
     return fault;
   }
   out.opcode = bth[0];
-  out.service = *service;
+  out.service = opcode.service;
   out.opcode_class = opcode.opcode_class;
   out.position = opcode.position;
   out.ack_request = (bth[8] & 0x80) != 0;

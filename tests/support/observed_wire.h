@@ -33,6 +33,7 @@ class ObservedWire {
     roce::FrameView frame{};
     roce::RoceView roce{};
     roce::QpNote note{};
+    roce::Passage passage{};
   };
 
   explicit ObservedWire(const WireSpec& spec)
@@ -57,12 +58,13 @@ class ObservedWire {
     packet.frame = roce::ParseFrame(packet.bytes, static_cast<uint32_t>(packet.bytes.size()), 0);
     packet.roce = roce::ParseRoce(packet.bytes, packet.frame);
     packet.note = observer_.ingress(direction, now, packet.bytes, packet.frame, packet.roce);
+    packet.passage = observer_.passage();
     return packet;
   }
 
   void leave(const Packet& packet, Fate fate = Fate::kDeliver) {
     if (packet.note.entry == roce::kNoQueuePair) return;
-    observer_.egress(packet.direction, packet.frame, packet.roce,
+    observer_.egress(packet.direction, packet.passage,
                      {.entered = packet.entered,
                       .dropped = fate == Fate::kDrop,
                       .corrupted = fate == Fate::kCorrupt,
