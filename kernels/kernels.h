@@ -27,8 +27,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* An enumeration is 32 bits wide, and any value may arrive and is checked. */
 #ifdef __cplusplus
+#define FSK_32_BITS : uint32_t
 extern "C" {
+#else
+#define FSK_32_BITS
 #endif
 
 #define FSK_ABI_VERSION 1u
@@ -39,7 +43,7 @@ extern "C" {
 #define FSK_ELEMENTS_MAX (1ull << 40)
 #define FSK_WORKSPACE_ALIGNMENT 256u
 
-typedef enum fsk_status {
+typedef enum fsk_status FSK_32_BITS {
   FSK_OK = 0,
   FSK_BAD_ARGUMENT = 1,
   FSK_BAD_ALIGNMENT = 2,
@@ -56,7 +60,7 @@ const char* fsk_strerror(fsk_status status);
 /* What exactly the calling thread's last failed call objected to; "" before any. */
 const char* fsk_last_error(void);
 
-typedef enum fsk_device { FSK_CPU = 0, FSK_CUDA = 1 } fsk_device;
+typedef enum fsk_device FSK_32_BITS { FSK_CPU = 0, FSK_CUDA = 1 } fsk_device;
 /* 1 if calls on `device` can work in this process, else 0. */
 int fsk_has_device(fsk_device device);
 /* What serves `device`, for reports: "avx512, isa-l", "NVIDIA H100 …, 132 SMs", or "none". */
@@ -72,7 +76,7 @@ typedef struct fsk_exec {
   size_t workspace_bytes;
 } fsk_exec;
 
-typedef enum fsk_type { FSK_FP32 = 0, FSK_BF16 = 1, FSK_FP16 = 2 } fsk_type;
+typedef enum fsk_type FSK_32_BITS { FSK_FP32 = 0, FSK_BF16 = 1, FSK_FP16 = 2 } fsk_type;
 
 /* Quantisation.
  *
@@ -94,8 +98,8 @@ typedef enum fsk_type { FSK_FP32 = 0, FSK_BF16 = 1, FSK_FP16 = 2 } fsk_type;
  * Stochastic rounding draws 16 bits for an element from Philox4x32-10: key = seed (low word first),
  * counter = (element / 8 as 64 bits, low word first, 0, 0), half element % 8 of its 128 bits, low
  * first, where element is the index in the tensor. Take another seed for every tensor and step. */
-typedef enum fsk_code { FSK_FP8_E4M3 = 0, FSK_INT8 = 1 } fsk_code;
-typedef enum fsk_rounding { FSK_NEAREST = 0, FSK_STOCHASTIC = 1 } fsk_rounding;
+typedef enum fsk_code FSK_32_BITS { FSK_FP8_E4M3 = 0, FSK_INT8 = 1 } fsk_code;
+typedef enum fsk_rounding FSK_32_BITS { FSK_NEAREST = 0, FSK_STOCHASTIC = 1 } fsk_rounding;
 
 typedef struct fsk_quantiser {
   fsk_code code;
@@ -143,7 +147,7 @@ fsk_status fsk_accumulate(const fsk_exec* exec, fsk_type type, const fsk_quantis
 
 /* out = in[0] op in[1] op …, the sum in fp32 and rounded once to `type`, fp16 overflowing to
  * infinity as IEEE says. Maximum: -0 < +0, and any NaN gives NaN. `out` may be any in[i]. */
-typedef enum fsk_reduction { FSK_SUM = 0, FSK_MAX = 1 } fsk_reduction;
+typedef enum fsk_reduction FSK_32_BITS { FSK_SUM = 0, FSK_MAX = 1 } fsk_reduction;
 typedef struct fsk_reduce_item {
   const void* in[FSK_SOURCES_MAX];
   void* out;
@@ -165,7 +169,7 @@ fsk_status fsk_reduce(const fsk_exec* exec, fsk_type type, fsk_reduction reducti
  * symbol_bytes, and larger where stripes are interleaved. A message's end: symbols from
  * data_symbols on count as zeros, and so does the last one's tail from last_bytes on; neither is
  * read or written. */
-typedef enum fsk_parity_kind { FSK_RS = 0, FSK_XOR = 1 } fsk_parity_kind;
+typedef enum fsk_parity_kind FSK_32_BITS { FSK_RS = 0, FSK_XOR = 1 } fsk_parity_kind;
 typedef struct fsk_parity_code {
   fsk_parity_kind kind;
   uint32_t k;     /* 1 … FSK_DATA_SYMBOLS_MAX */

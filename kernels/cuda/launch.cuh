@@ -55,6 +55,7 @@ template <typename Item, typename Call, typename Make, typename TilesOf, typenam
 fsk_status InBatches(const Call& call, size_t count, size_t most, const Make& make,
                      const TilesOf& tiles_of, const Launch& launch) {
   Batch<Item, Call> batch;
+  static_assert(sizeof batch <= kParameterBytes);
   batch.call = call;
   most = most < batch.kItemsMax ? most : batch.kItemsMax;
   for (size_t next = 0; next < count;) {

@@ -20,7 +20,7 @@ using ::testing::Test;
 TEST(Abi, NamesItsErrors) {
   EXPECT_EQ(fsk_abi_version(), FSK_ABI_VERSION);
   EXPECT_STREQ(fsk_strerror(FSK_OK), "success");
-  for (int status = 1; status <= FSK_BAD_VERSION; ++status) {
+  for (uint32_t status = 1; status <= FSK_BAD_VERSION; ++status) {
     EXPECT_STRNE(fsk_strerror(static_cast<fsk_status>(status)), "unknown status");
   }
   EXPECT_TRUE(fsk_has_device(FSK_CPU));
