@@ -109,8 +109,8 @@ class Guest:
         settings = (f"console=ttyS0 quiet mitigations=off panic=-1 farspan.host={self.number} "
                     f"farspan.hosts={self.hosts} farspan.mtu={self.mtu}")
         command = [
-            "nice", "-n", "-10", image.which("qemu-system-x86_64"), "-name", f"farspan-{self.name}", "-nodefaults",
-            "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none",
+            "nice", "-n", "-15", image.which("qemu-system-x86_64"), "-name", f"farspan-{self.name}",
+            "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none",
             "-serial", f"file:{self.console}", "-accel", accelerator, "-machine", "pc", "-cpu", "max",
             "-smp", "1", "-m", str(megabytes), "-kernel", kernel, "-initrd", initramfs,
             "-append", settings,

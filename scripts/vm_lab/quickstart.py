@@ -37,6 +37,21 @@ def rows_of(near, far, delay_ns, own_drops):
     return rows
 
 
+def queue_pair_lines(queue_pairs):
+    """What the emulator saw of them, as a table."""
+    lines = [("direction", "to QP", "packets", "messages", "goodput", "sent again", "gaps", "NAKs",
+              "spurious")]
+    for seen in queue_pairs:
+        entered, left = seen["ingress"], seen["egress"]
+        naks = sum(count for kind, count in entered["acknowledgements"].items() if kind != "ack")
+        lines.append((seen["direction"], f"{seen['destination_qp']:#x}", entered["packets"],
+                      entered["messages"], f"{left['goodput_bytes']} B", entered["repeated_packets"],
+                      left["gaps"], naks, seen["spurious_retransmissions"]))
+    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(str(cell).rjust(width) for cell, width in zip(line, widths))
+                     for line in lines)
+
+
 def run(distance, out, say):
     text, metres = distance
     delay_ns = metres * lab.quickstart.GROUP_INDEX / lab.quickstart.LIGHT_M_PER_S * 1e9
@@ -45,10 +60,12 @@ def run(distance, out, say):
             near = measure(guests, say, "no fiber")
         with guests.link(distance=text) as engine:
             far = measure(guests, say, text)
+            queue_pairs = engine.call("GET", "/api/v1/links/wire/queue_pairs")["queue_pairs"]
             own = (engine.metric("farspan_link_own_dropped_packets_total")
                    + engine.metric("farspan_port_own_dropped_packets_total"))
         accelerator = guests.accelerator
     return rows_of(near, far, delay_ns, int(own)), {"near": near, "far": far,
+                                                   "queue_pairs": queue_pairs,
                                                    "accelerator": accelerator}
 
 
@@ -75,7 +92,8 @@ def main():
         if not any(out.iterdir()):
             out.rmdir()
         give_to_invoker(out.parent)
-    print("\n" + table.text(rows) + "\n")
+    print(f"\n{table.text(rows)}\n\nThe queue pairs, as the emulator saw them over "
+          f"{args.distance[0]}:\n{queue_pair_lines(measurements['queue_pairs'])}\n")
     passed = all(row.passed for row in rows)
     (out / "results.json").write_text(json.dumps(
         {"schema": "farspan.quickstart.v1", "label": "measured", "pass": passed,

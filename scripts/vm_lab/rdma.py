@@ -10,24 +10,31 @@ PORT = 18515  # where all of them exchange their queue pairs' numbers, over TCP
 HW_COUNTERS = "/sys/class/infiniband/rxe0/ports/1/hw_counters"
 
 
-def pair(server, client, program, *options, seconds=60, gid=1):
-    """Runs a program on both guests; the texts of the client and of the server.
+class Pair:
+    """A program that runs on both guests; the address at the end makes one the client."""
 
-    LabError unless both end well. The address at the end makes it the client.
-    """
-    pingpong = program.startswith("ibv_")
-    command = [program, "-d", "rxe0", "-m", "4096", *(["-g", gid] if pingpong else ["-F", "-x", gid]),
-               *options]
-    command = " ".join(map(str, command))
-    serving = server.begin(command, seconds)
-    server.run(f"until netstat -ltn | grep -q :{PORT}; do sleep 0.05; done", seconds)
-    client_result = client.begin(f"{command} {server.address}", seconds).result()
-    server_result = serving.result()
-    for guest, result in ((client, client_result), (server, server_result)):
-        if result.status != 0:
-            raise LabError(f"guest {guest.name}: {command}: exit {result.status}: "
-                           f"{result.everything.strip()[-2000:]}")
-    return client_result.text, server_result.text
+    def __init__(self, server, client, program, *options, seconds=60, gid=1):
+        pingpong = program.startswith("ibv_")
+        words = [program, "-d", "rxe0", "-m", "4096",
+                 *(["-g", gid] if pingpong else ["-F", "-x", gid]), *options]
+        self.command = " ".join(map(str, words))
+        self.guests = client, server
+        serving = server.begin(self.command, seconds)
+        server.run(f"until netstat -ltn | grep -q :{PORT}; do sleep 0.05; done", seconds)
+        self.running = client.begin(f"{self.command} {server.address}", seconds), serving
+
+    def result(self):
+        """The texts of the client and of the server; LabError unless both ended well."""
+        results = [running.result() for running in self.running]
+        for guest, result in zip(self.guests, results):
+            if result.status != 0:
+                raise LabError(f"guest {guest.name}: {self.command}: exit {result.status}: "
+                               f"{result.everything.strip()[-2000:]}")
+        return [result.text for result in results]
+
+
+def pair(*arguments, **options):
+    return Pair(*arguments, **options).result()
 
 
 def latency_ns(server, client, program, *options, count=300, **limits):

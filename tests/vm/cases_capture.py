@@ -1,8 +1,7 @@
 """The engine's capture of real RDMA, decoded by tshark, against every other account of the run."""
 
-import collections
-
 import harness
+import observed
 import trace
 from cases_perftest import link
 from lab import measure, table
@@ -22,6 +21,7 @@ def capture(lab, rows):
         rdma.pair(b, a, "ib_write_bw", "-s", 65536, "-n", 40)
         rdma.pair(b, a, "ib_send_bw", "-s", 65536, "-n", 40)
         kernel = {guest: _rxe_since(guest, before[guest]) for guest in (a, b)}
+        queue_pairs = observed.queue_pairs(engine)
         lost = {"ab": harness.dropped(engine), "ba": harness.dropped(engine, direction="ba")}
     packets = trace.read(file)
     udp = measure.tshark_count(file, "udp.dstport == 4791")
@@ -35,18 +35,18 @@ def capture(lab, rows):
         rows.append(table.exactly(f"{way}: received, capture against the kernel",
                                   kernel[receiver]["rcvd_pkts"], sum(p.arrived for p in mine)))
         everything = measure.tshark_count(file, f"frame.comment contains \"dropped\" && "
-                                                f"ip.src == {sender.address}")
+                                                f"eth.src == {sender.mac}")
         rows.append(table.exactly(f"{way}: lost, comments against the engine", lost[way], everything))
     requests = [p for p in packets if p.request and p.source == a.address]
-    gaps = collections.Counter()
-    for qp in {p.qp for p in requests}:
-        arrived = [p for p in requests if p.qp == qp and p.arrived]
-        found, missing, _ = trace.sequence(arrived)
-        gaps.update(gaps=found, missing=missing)
-    rows.append(harness.at_least("gaps in what arrived", 1, gaps["gaps"]))
-    unrepaired = [p for p in requests if p.dropped and not any(
-        q.arrived and q.qp == p.qp and q.psn == p.psn and q.time > p.time for q in requests)]
-    rows.append(table.exactly("lost requests that were never delivered later", 0, len(unrepaired)))
+    gaps = 0
+    for name, qp in zip(("writes", "sends"), sorted({p.qp for p in requests})):
+        mine = [p for p in requests if p.qp == qp]
+        gaps += trace.sequence([p for p in mine if p.arrived])[0]
+        observed.compare(rows, observed.find(queue_pairs, "ab", qp), mine, f"{name}, ")
+    rows.append(harness.at_least("gaps in what arrived", 1, gaps))
+    delivered = {(p.qp, p.psn) for p in requests if p.arrived}
+    rows.append(table.exactly("lost requests that were never delivered", 0, sum(
+        p.dropped and (p.qp, p.psn) not in delivered for p in requests)))
 
 
 CASES = (capture,)

@@ -1,28 +1,28 @@
-"""One fault, and what it makes of a connection: in the capture as tshark decodes it, and in the
-kernels' own counters. Bulk writes from a to b; b answers with ACKs alone."""
+"""One fault, and what it makes of a connection: in the capture as tshark decodes it, in the kernels'
+own counters, and by the engine's observer. Bulk writes from a to b; b answers with ACKs alone."""
 
 import contextlib
 
+import observed
 import trace
-from cases_perftest import LONG_TIMEOUT, link
+from cases_perftest import FAR_NS, LONG_TIMEOUT, link
 from harness import at_least
 from lab import table
 from lab.table import Row
 from vm_lab import rdma
 
 DISTANCE = "200 km"
-RTT_S = 2 * 200e3 * 1.4682 / 299_792_458
+RTT_NS = 2 * 200e3 * 1.4682 / 299_792_458 * 1e9
+FAR_RTT_NS = 2 * FAR_NS
 MESSAGES, MESSAGE_BYTES = 30, 65536
 PACKETS = MESSAGES * MESSAGE_BYTES // 4096
 
 
 class Run:
-    """The packets of a run, by direction, and what the kernels counted meanwhile."""
+    """The packets of a run, by direction; what the kernels counted and the observer saw."""
 
-    def __init__(self, a, b, file, before):
-        self.kernel = {guest.name: {name: value - before[guest][name]
-                                    for name, value in rdma.counters(guest).items()}
-                       for guest in (a, b)}
+    def __init__(self, a, b, file, kernel, queue_pairs):
+        self.kernel, self.queue_pairs = kernel, queue_pairs
         packets = trace.read(file)
         self.requests = [p for p in packets if p.source == a.address and p.request]
         self.answers = [p for p in packets if p.source == b.address]
@@ -33,30 +33,45 @@ class Run:
 
     def times(self, psn):
         """When this PSN entered the link."""
-        return [p.time for p in self.entered if p.psn == psn]
+        return [p.time_ns for p in self.entered if p.psn == psn]
+
+    def observer(self, rows):
+        """Its counts, packet by packet; gives its view of the requests' queue pair."""
+        requests = observed.find(self.queue_pairs, "ab", self.entered[0].qp)
+        observed.compare(rows, requests, self.requests)
+        answers = observed.find(self.queue_pairs, "ba", self.answers[0].qp)
+        observed.compare_answers(rows, answers, self.answers)
+        return requests
 
 
 @contextlib.contextmanager
-def writes(lab, *options, count=MESSAGES, **settings):
+def writes(lab, *options, **settings):
     """Carries out ib_write_bw across a link with these settings; gives its Run."""
     a, b = lab.guests.values()
     file = lab.directory / "faults.pcapng"
-    with link(lab, "--set", f"engine.capture={file}", distance=DISTANCE, **settings):
+    with link(lab, "--set", f"engine.capture={file}", distance=DISTANCE, **settings) as engine:
         before = {guest: rdma.counters(guest) for guest in (a, b)}
-        rdma.pair(b, a, "ib_write_bw", "-s", MESSAGE_BYTES, "-n", count, *options)
-    yield Run(a, b, file, before)
+        rdma.pair(b, a, "ib_write_bw", "-s", MESSAGE_BYTES, "-n", MESSAGES, *options)
+        kernel = {guest.name: {name: value - before[guest][name]
+                               for name, value in rdma.counters(guest).items()}
+                  for guest in (a, b)}
+        queue_pairs = observed.queue_pairs(engine)
+    yield Run(a, b, file, kernel, queue_pairs)
 
 
 def _repaired(rows, run, psn):
     """The PSN was sent again after an answer could tell, and arrived at last."""
     first, *again = run.times(psn)
     rows.append(at_least("sent again", 1, len(again)))
-    seconds = (again or [first])[0] - first
+    waited_ns = (again or [first])[0] - first
     rows.append(Row("time from its loss to its retransmission",
-                    f"≥ {RTT_S * 1e3:.3f} ms, the round trip", f"{seconds * 1e3:.3f} ms",
-                    seconds >= RTT_S, "", {"seconds": seconds}))
+                    f"≥ {RTT_NS / 1e6:.3f} ms, the round trip", f"{waited_ns / 1e6:.3f} ms",
+                    waited_ns >= RTT_NS, "", {"ns": waited_ns}))
     rows.append(at_least("arrived at last", 1, sum(
-        p.psn == psn and p.time > first for p in run.arrived if "corrupted" not in p.comment)))
+        p.intact and p.psn == psn and p.time_ns > first for p in run.requests)))
+    requests = run.observer(rows)
+    rows.append(table.exactly("observer: recoveries, and their time in ns", (1, waited_ns),
+                              (requests["recovery"]["count"], requests["recovery"].get("min_ns"))))
 
 
 def _sequence_naks(rows, run, psn):
@@ -109,6 +124,7 @@ def drop_acks(lab, rows):
         rows.append(table.exactly("duplicates, capture against b's kernel", run.repeated,
                                   run.kernel["b"]["duplicate_request"]))
         rows.append(table.exactly("distinct PSNs", PACKETS, len({p.psn for p in run.arrived})))
+        run.observer(rows)
 
 
 def mark(lab, rows):
@@ -125,6 +141,28 @@ def mark(lab, rows):
                                   _ip_counters(b)["InCEPkts"] - before["InCEPkts"]))
         rows.append(table.exactly("received, capture against b's kernel (ICRC holds)",
                                   len(run.arrived), run.kernel["b"]["rcvd_pkts"]))
+        requests = run.observer(rows)
+        rows.append(table.exactly("observer: CE", marked, requests["egress"]["ce_packets"]))
+
+
+def spurious(lab, rows):
+    """rxe's timer sends again, within one round trip of 2,000 km, what nothing was wrong with."""
+    a, b = lab.guests.values()
+    file = lab.directory / "spurious.pcapng"
+    with link(lab, "--set", f"engine.capture={file}", distance="2000 km") as engine:
+        rdma.pair(b, a, "ib_send_lat", "-e", "-n", 150)  # with perftest's own timeout of 67 ms
+        queue_pairs = observed.queue_pairs(engine)
+    sent = [p for p in trace.read(file) if p.source == a.address]
+    last, early = {}, 0
+    for packet in (p for p in sent if p.entered and p.request):
+        early += packet.time_ns - last.get(packet.psn, -FAR_RTT_NS) < FAR_RTT_NS
+        last[packet.psn] = packet.time_ns
+    requests = observed.find(queue_pairs, "ab", sent[0].qp)
+    found, open_ = requests["spurious_retransmissions"], requests["undecided_retransmissions"]
+    rows.append(at_least("retransmissions within a round trip, by the capture", 1, early))
+    rows.append(Row("observer: spurious, undecided", f"{early} in all, or undecided",
+                    f"{found}, {open_}", 0 < found <= early <= found + open_))
+    observed.compare(rows, requests, sent)
 
 
 def _ip_counters(guest):
@@ -133,4 +171,4 @@ def _ip_counters(guest):
 
 
 FIRST = "first"
-CASES = (drop_one, corrupt_one, drop_acks, mark)
+CASES = (drop_one, corrupt_one, drop_acks, mark, spurious)

@@ -18,7 +18,7 @@ PSNS = 1 << 24
 @dataclasses.dataclass
 class Packet:
     entered: bool  # as the host sent it; else as it left the link, or was lost there
-    time: float
+    time_ns: int
     source: str
     opcode: int
     qp: int
@@ -36,6 +36,10 @@ class Packet:
         return not self.entered and not self.dropped
 
     @property
+    def intact(self):
+        return self.arrived and "corrupted" not in self.comment
+
+    @property
     def request(self):
         return self.opcode != ACKNOWLEDGE and self.opcode not in READ_RESPONSES
 
@@ -44,12 +48,17 @@ class Packet:
         return self.syndrome is not None and self.syndrome >> 5 == 3
 
 
+def _nanoseconds(seconds):
+    whole, _, fraction = seconds.partition(".")
+    return int(whole) * 10**9 + int(fraction.ljust(9, "0")[:9])
+
+
 def read(file):
     """RoCE packets over IPv4, in the order of the file."""
     packets = []
     for row in measure.tshark_fields(file, "infiniband && ip", *FIELDS):
         _, time, source, opcode, qp, psn, syndrome, ecn, comment = row
-        packets.append(Packet(not comment, float(time), source, int(opcode), int(qp, 0), int(psn),
+        packets.append(Packet(not comment, _nanoseconds(time), source, int(opcode), int(qp, 0), int(psn),
                               int(syndrome, 0) if syndrome else None, int(ecn), comment))
     return packets
 
@@ -60,13 +69,14 @@ def behind(psn, other):
 
 
 def sequence(packets):
-    """(gaps, missing, repeated) of requests of one queue pair, in the order of `packets`."""
+    """(gaps, missing, repeated) of the requests of one queue pair, in the order of `packets`."""
     gaps = missing = repeated = 0
-    expected = None
+    expected, seen = None, set()
     for packet in packets:
+        repeated += packet.psn in seen
+        seen.add(packet.psn)
         ahead = 0 if expected is None else behind(packet.psn, expected)
         if ahead < 0:
-            repeated += 1
             continue
         gaps += ahead > 0
         missing += ahead
