@@ -335,6 +335,8 @@ TEST(ConfigErrors, Engine) {
           {"lcores = [-1]", "lab.toml:2:11: lcores: -1 is out of range"},
           {"duration = \"0 s\"", "lab.toml:2:12: duration: expected more than 0"},
           {"memory = \"4 Gb\"", "lab.toml:2:10: memory: \"4 Gb\": unknown unit"},
+          {"observer = {queue_pairs = 0}", "lab.toml:2:27: queue_pairs: 0 is out of range"},
+          {"observer = {icrcs = true}", "lab.toml:2:13: unknown key \"icrcs\"", "\"icrc\""},
           {"capture = {max = \"1 MB\"}", "lab.toml:2:11: [engine.capture]: has no \"file\""},
           {"[engine.budgets]\nclock = 3", "lab.toml:3:1: unknown key \"clock\" in [engine.budgets]",
            "clock_ppm"},

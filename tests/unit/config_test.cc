@@ -332,6 +332,7 @@ max_packet_rate = "12 Mpps"
 memory = "4 GiB"
 duration = "10 s"
 capture = {file = "run.pcapng", max = "10 MB", snap = "64 B"}
+observer = {enabled = false, queue_pairs = 77, icrc = true}
 [engine.headroom]
 delay = "100 ms"
 rate = "100 Gbps"
@@ -358,6 +359,8 @@ software = {lateness_max = "1 s"}
   EXPECT_EQ(engine.budgets.of(PortKind::kPci).lateness_max, 2_ms);
   EXPECT_EQ(engine.capture.file, "run.pcapng");
   EXPECT_EQ(engine.capture.snap_bytes, 64u);
+  EXPECT_EQ(engine.observer,
+            (roce::ObserverSpec{.enabled = false, .queue_pairs = 77, .check_icrc = true}));
 }
 
 TEST(Config, PortsInTheirForms) {
