@@ -94,65 +94,46 @@ std::vector<uint64_t> ParseList(const std::string& text) {
 }
 
 Options Parse(int argc, char** argv) {
-  enum : int {
-    kDevice = 1,
-    kCheck,
-    kTime,
-    kSmall,
-    kBytes,
-    kSms,
-    kSeconds,
-    kFilter,
-    kJson,
-    kCommit,
-    kHelp
-  };
-  constexpr option kOptions[] = {{"device", required_argument, nullptr, kDevice},
-                                 {"check", no_argument, nullptr, kCheck},
-                                 {"time", no_argument, nullptr, kTime},
-                                 {"small", no_argument, nullptr, kSmall},
-                                 {"bytes", required_argument, nullptr, kBytes},
-                                 {"sms", required_argument, nullptr, kSms},
-                                 {"seconds", required_argument, nullptr, kSeconds},
-                                 {"filter", required_argument, nullptr, kFilter},
-                                 {"json", required_argument, nullptr, kJson},
-                                 {"commit", required_argument, nullptr, kCommit},
-                                 {"help", no_argument, nullptr, kHelp},
-                                 {nullptr, 0, nullptr, 0}};
+  constexpr option kOptions[] = {
+      {"device", required_argument, nullptr, 'd'},  {"check", no_argument, nullptr, 'c'},
+      {"time", no_argument, nullptr, 't'},          {"small", no_argument, nullptr, 's'},
+      {"bytes", required_argument, nullptr, 'b'},   {"sms", required_argument, nullptr, 'm'},
+      {"seconds", required_argument, nullptr, 'r'}, {"filter", required_argument, nullptr, 'f'},
+      {"json", required_argument, nullptr, 'j'},    {"commit", required_argument, nullptr, 'i'},
+      {"help", no_argument, nullptr, 'h'},          {nullptr, 0, nullptr, 0}};
   Options options;
   for (int choice; (choice = getopt_long(argc, argv, "h", kOptions, nullptr)) != -1;) {
     switch (choice) {
-      case kDevice:
+      case 'd':
         options.device = optarg;
         break;
-      case kCheck:
+      case 'c':
         options.time = false;
         break;
-      case kTime:
+      case 't':
         options.check = false;
         break;
-      case kSmall:
+      case 's':
         options.small = true;
         break;
-      case kBytes:
+      case 'b':
         options.bytes = ParseList(optarg);
         break;
-      case kSms:
+      case 'm':
         for (const uint64_t n : ParseList(optarg)) options.sms.push_back(static_cast<uint32_t>(n));
         break;
-      case kSeconds:
+      case 'r':
         options.seconds = std::strtod(optarg, nullptr);
         break;
-      case kFilter:
+      case 'f':
         options.filter = optarg;
         break;
-      case kJson:
+      case 'j':
         options.json = optarg;
         break;
-      case kCommit:
+      case 'i':
         options.commit = optarg;
         break;
-      case kHelp:
       case 'h':
         std::fputs(kUsage, stdout);
         std::exit(0);
