@@ -149,7 +149,7 @@ class Sender final : public Connection {
   void on_delivered(TimeNs at, uint32_t path, uint64_t number, AckTally& tally);
   void on_late_symbol(const SentPacket& sent);
   void on_missing(TimeNs at, uint32_t path, uint64_t number);
-  void on_progress(TimeNs at, const Header& header);
+  void on_progress(const Header& header);
   void declare_lost(TimeNs at, uint32_t path, uint64_t number);
   bool repair_block(Block& block, const LostPacket& packet);
   void free_if_resolved(uint32_t block);
@@ -159,7 +159,7 @@ class Sender final : public Connection {
   TimeNs patience(const SendPath& path) const;
   TimeNs path_timeout(const SendPath& path) const;
   void settle(SendPath& path);
-  void rescue(TimeNs now);
+  void rescue();
   void ping(uint32_t path, uint64_t low);
 
   // sender_send.cc
@@ -172,7 +172,7 @@ class Sender final : public Connection {
   bool usable(const SendPath& path, bool repair, bool all) const;
   bool may_send(const SendPath& path, bool repair) const;
   GroupPlan fit(GroupPlan plan) const;
-  void start_group(TimeNs now);
+  void start_group();
   void encode_group();
   bool alloc_parity(uint32_t count, uint32_t& first);
   void send_repair(TimeNs now, uint32_t path, TxSlot& slot);

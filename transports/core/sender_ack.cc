@@ -48,7 +48,7 @@ Drop Sender::on_ack(const Packet& received) {
     path.shared->on_acked(received.at, tally.bytes, tally.packets,
                           static_cast<uint32_t>(std::max(marked, 0)), rtt, tally.stamp, tally.sent);
   }
-  on_progress(received.at, header);
+  on_progress(header);
   check_suspects(received.at, header.path);
   return Drop::kNone;
 }
@@ -206,7 +206,7 @@ void Sender::free_if_resolved(uint32_t place) {
   free_block_ = place;
 }
 
-void Sender::on_progress(TimeNs at, const Header& header) {
+void Sender::on_progress(const Header& header) {
   const uint64_t complete = Expand(header.message, 16, complete_);
   if (complete > complete_) {
     for (; complete_ < std::min(complete, posted_); ++complete_) {
@@ -216,11 +216,11 @@ void Sender::on_progress(TimeNs at, const Header& header) {
     events_.push({Event::Kind::kDone, comm()});
   }
   if (complete == complete_) base_index_ = std::max(base_index_, header.index);
-  if (pending() && inflight_ == 0) rescue(at);
+  if (pending() && inflight_ == 0) rescue();
 }
 
 // Everything was sent, nothing is in flight, and yet the receiver lacks something.
-void Sender::rescue(TimeNs) {
+void Sender::rescue() {
   if (next_work() != Work::kNone || complete_ >= cursor_message_) return;
   ++counters_.stalls;
   go_back(complete_, base_index_);

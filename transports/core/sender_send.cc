@@ -202,7 +202,7 @@ GroupPlan Sender::fit(GroupPlan plan) const {
   return plan;
 }
 
-void Sender::start_group(TimeNs) {
+void Sender::start_group() {
   const Message& msg = message(cursor_message_);
   uint32_t burst = 1;
   double loss = 0;
@@ -323,7 +323,7 @@ void Sender::end_message() {
 
 void Sender::send_new(TimeNs now, uint32_t path, TxSlot& slot) {
   if (cursor_index_ == 0 || cursor_index_ >= group_.end || group_.message != cursor_message_) {
-    start_group(now);
+    start_group();
   }
   const uint32_t index = cursor_index_++;
   --unsent_;

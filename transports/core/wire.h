@@ -3,7 +3,8 @@
 // Every datagram begins with version, type, path, message, connection and packet number; what
 // follows depends on the type; the header ends in a CRC32C over itself and, where the connection
 // negotiated it, over the payload. All integers are little-endian. Parse() accepts nothing that
-// Encode() would not have written, apart from the numbers in it.
+// Encode() would not have written, apart from the numbers in it
+// and the padding.
 //
 // Numbers on the wire are truncated (packet numbers to 32 bits, messages to 16, datagrams to 24);
 // Expand() finds the full number nearest to an expected one.
