@@ -3,6 +3,8 @@
 
 int main(int argc, char** argv) {
   constexpr farspan::cli::Command kCommands[] = {
+      {"bench", "collectives over the transports, with nccl-tests' options and columns",
+       farspan::CmdBench},
       {"link", "the links of a running emulator: list, show, set, cut, restore, epoch",
        farspan::CmdLink},
       {"nccl", "what NCCL can have in flight across a long link, and what to set",

@@ -1,7 +1,14 @@
 // Every transport against the conformance suite, and against itself where only it has a rule.
 #include <gtest/gtest.h>
 
+#include <string>
+#include <tuple>
+
 #include "transports/baselines/tcp_transport.h"
+#include "transports/congestion/controllers.h"
+#include "transports/core/span.h"
+#include "transports/drivers/sim/sim_network.h"
+#include "transports/drivers/udp/udp_transport.h"
 #include "transports/testbed/conform.h"
 
 namespace farspan {
@@ -79,6 +86,72 @@ TEST(TcpTransport, BadConfigurationsAreErrors) {
   EXPECT_TRUE(TcpTransport::Open(config));
   config.local = *ParseSocketAddress("192.0.2.1:0");  // not ours
   EXPECT_FALSE(TcpTransport::Open(config));
+}
+
+std::unique_ptr<udp::UdpTransport> OpenUdp(const char* recovery, const char* congestion,
+                                           size_t paths, bool gso, uint64_t seed) {
+  transport::RegisterControllers();
+  transport::SpanConfig config;
+  config.payload_bytes = 1400;
+  config.recovery = recovery;
+  config.congestion = congestion;
+  config.controller.rate = 1_gbps;
+  config.seed = seed;
+  udp::UdpConfig udp;
+  udp.local.assign(paths, *ParseSocketAddress("127.0.0.1:0"));
+  udp.gso = gso;
+  auto span = transport::Span::Create(config);
+  EXPECT_TRUE(span) << (span ? "" : span.error().text());
+  auto made = udp::UdpTransport::Open(udp, std::move(*span), {"span", 1u << 30, 32, 0, {}});
+  EXPECT_TRUE(made) << (made ? "" : made.error().text());
+  return std::move(*made);
+}
+
+TEST(UdpTransport, ConformsWithEveryRecoveryAndController) {
+  for (const auto& [recovery, congestion, paths, gso] : {std::tuple{"sr", "bbr", 1, true},
+                                                         {"auto", "cubic", 2, true},
+                                                         {"gbn", "fixed", 1, false},
+                                                         {"ec", "swift", 1, true},
+                                                         {"auto", "dcqcn", 4, true}}) {
+    SCOPED_TRACE(std::string(recovery) + " " + congestion);
+    const auto a = OpenUdp(recovery, congestion, static_cast<size_t>(paths), gso, 1);
+    const auto b = OpenUdp(recovery, congestion, static_cast<size_t>(paths), gso, 2);
+    ExpectConforming(*a, *b);
+  }
+}
+
+TEST(UdpTransport, BadConfigurationsAreErrors) {
+  const auto open = [](std::vector<SocketAddress> local) {
+    udp::UdpConfig config;
+    config.local = std::move(local);
+    return udp::UdpTransport::Open(config, *transport::Span::Create({}), {});
+  };
+  EXPECT_FALSE(open({}));
+  EXPECT_FALSE(open({5, *ParseSocketAddress("127.0.0.1:0")}));
+  EXPECT_FALSE(open({*ParseSocketAddress("192.0.2.1:0")}));
+  EXPECT_TRUE(open({*ParseSocketAddress("127.0.0.1:0")}));
+}
+
+TEST(SimTransport, Conforms) {
+  transport::SimNetwork network;
+  link::DirectionSpec spec;
+  spec.lanes[0].rate = 1_gbps;
+  spec.lanes[0].path.delay = 2_ms;
+  spec.lanes[0].loss.kind = link::LossKind::kBernoulli;
+  spec.lanes[0].loss.probability = 0.01;
+  const auto host = [&](uint64_t seed) -> transport::SimTransport& {
+    transport::SpanConfig config;
+    config.controller.rate = 1_gbps;
+    config.seed = seed;
+    return network.add_host(*transport::Span::Create(config), {"span", 1u << 30, 32, 0, {}});
+  };
+  transport::SimTransport &a = host(1), &b = host(2);
+  network.route(a, b, *network.add_wire(spec, {.direction = 0}, {}));
+  network.route(b, a, *network.add_wire(spec, {.direction = 1}, {}));
+  const auto pump = [&] { network.run_until(network.now() + 1_ms); };
+  for (const auto& result : testbed::RunConformance({&a, &b, pump, 30_s})) {
+    EXPECT_TRUE(result.passed) << result.name << ": " << result.detail;
+  }
 }
 
 }  // namespace

@@ -85,6 +85,9 @@ Result<Collective> ParseCollective(std::string_view name) {
 Result<Schedule> ParseSchedule(std::string_view name) {
   return Parse(kSchedules, name, "schedule");
 }
+Schedule DefaultSchedule(Collective collective) {
+  return RingHas(collective) ? Schedule::kRing : Schedule::kDirect;
+}
 std::string_view ToText(Collective collective) { return NameOf(kCollectives, collective); }
 std::string_view ToText(Schedule schedule) { return NameOf(kSchedules, schedule); }
 

@@ -29,6 +29,7 @@ enum class Schedule : uint8_t { kRing, kDirect, kHierarchical };
 
 Result<Collective> ParseCollective(std::string_view name);  // "all_reduce", as in nccl-tests
 Result<Schedule> ParseSchedule(std::string_view name);
+Schedule DefaultSchedule(Collective collective);  // ring where there is one, else direct
 std::string_view ToText(Collective collective);
 std::string_view ToText(Schedule schedule);
 

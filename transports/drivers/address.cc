@@ -58,6 +58,15 @@ std::string ToText(const SocketAddress& address) {
   return fmt::format("{}:{}", text, ntohs(v4.sin_port));
 }
 
+SocketAddress WithPort(SocketAddress address, uint16_t port) {
+  if (address.storage.ss_family == AF_INET6) {
+    reinterpret_cast<sockaddr_in6&>(address.storage).sin6_port = htons(port);
+  } else {
+    reinterpret_cast<sockaddr_in&>(address.storage).sin_port = htons(port);
+  }
+  return address;
+}
+
 SocketAddress LocalAddress(int descriptor) {
   SocketAddress address;
   address.length = sizeof address.storage;

@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,7 @@ struct SocketAddress {
 // "10.0.0.1:7000", "[fd00::1]:7000", ":7000" (any address). Names are not looked up.
 Result<SocketAddress> ParseSocketAddress(std::string_view text);
 std::string ToText(const SocketAddress& address);
+SocketAddress WithPort(SocketAddress address, uint16_t port);
 // Of a bound socket; of a connected one.
 SocketAddress LocalAddress(int descriptor);
 SocketAddress PeerAddress(int descriptor);

@@ -22,26 +22,35 @@ int64_t NowMs() {
   return t.tv_sec * 1000 + t.tv_nsec / 1'000'000;
 }
 
-class Deadline {
+// How long to wait, and what to do meanwhile.
+class Patience {
  public:
-  explicit Deadline(TimeNs timeout) : end_(NowMs() + timeout.ns / 1'000'000) {}
-  int left_ms() const { return static_cast<int>(std::max<int64_t>(end_ - NowMs(), 0)); }
-  bool over() const { return left_ms() == 0; }
+  explicit Patience(TimeNs timeout, const std::function<void()>* meanwhile = nullptr)
+      : end_(NowMs() + timeout.ns / 1'000'000), meanwhile_(meanwhile) {}
+
+  bool over() const { return NowMs() >= end_; }
+  // False: not ready in time.
+  bool wait_for(int fd, short events) const {
+    const bool busy = meanwhile_ != nullptr && *meanwhile_;
+    while (true) {
+      pollfd watched{fd, events, 0};
+      const int64_t left = std::max<int64_t>(end_ - NowMs(), 0);
+      if (poll(&watched, 1, busy ? 0 : static_cast<int>(left)) > 0) return true;
+      if (over()) return false;
+      if (busy) (*meanwhile_)();
+    }
+  }
 
  private:
   int64_t end_;
+  const std::function<void()>* meanwhile_;
 };
 
 tl::unexpected<Error> Broken(const std::string& what) { return Fail(ErrorCode::kIo, what); }
 
-bool WaitFor(int fd, short events, const Deadline& deadline) {
-  pollfd watched{fd, events, 0};
-  return poll(&watched, 1, deadline.left_ms()) > 0;
-}
-
-Result<void> Move(int fd, char* data, size_t bytes, bool out, const Deadline& deadline) {
+Result<void> Move(int fd, char* data, size_t bytes, bool out, const Patience& patience) {
   while (bytes > 0) {
-    if (!WaitFor(fd, out ? POLLOUT : POLLIN, deadline)) return Broken("no answer in time");
+    if (!patience.wait_for(fd, out ? POLLOUT : POLLIN)) return Broken("no answer in time");
     const ssize_t n = out ? ::send(fd, data, bytes, MSG_NOSIGNAL) : ::recv(fd, data, bytes, 0);
     if (n == 0 && !out) return Broken("it has gone");
     if (n < 0 && errno != EAGAIN && errno != EINTR) return Broken(std::strerror(errno));
@@ -52,22 +61,22 @@ Result<void> Move(int fd, char* data, size_t bytes, bool out, const Deadline& de
   return {};
 }
 
-Result<void> SendText(int fd, std::string_view text, const Deadline& deadline) {
+Result<void> SendText(int fd, std::string_view text, const Patience& patience) {
   uint64_t size = text.size();
-  if (auto sent = Move(fd, reinterpret_cast<char*>(&size), sizeof size, true, deadline); !sent) {
+  if (auto sent = Move(fd, reinterpret_cast<char*>(&size), sizeof size, true, patience); !sent) {
     return sent;
   }
-  return Move(fd, const_cast<char*>(text.data()), text.size(), true, deadline);
+  return Move(fd, const_cast<char*>(text.data()), text.size(), true, patience);
 }
 
-Result<std::string> ReceiveText(int fd, const Deadline& deadline) {
+Result<std::string> ReceiveText(int fd, const Patience& patience) {
   uint64_t size = 0;
-  if (auto got = Move(fd, reinterpret_cast<char*>(&size), sizeof size, false, deadline); !got) {
+  if (auto got = Move(fd, reinterpret_cast<char*>(&size), sizeof size, false, patience); !got) {
     return tl::unexpected(got.error());
   }
   if (size > kMessageMax) return Broken("it speaks another language");
   std::string text(size, '\0');
-  if (auto got = Move(fd, text.data(), size, false, deadline); !got) {
+  if (auto got = Move(fd, text.data(), size, false, patience); !got) {
     return tl::unexpected(got.error());
   }
   return text;
@@ -111,9 +120,9 @@ Result<void> Bootstrap::gather_members() {
   }
   // After a problem the rest may still come for a moment, to be told.
   Result<void> result;
-  Deadline deadline(membership_.timeout);
+  Patience patience(membership_.timeout);
   for (uint32_t seen = 1; seen < membership_.world;) {
-    if (!WaitFor(fd, POLLIN, deadline)) {
+    if (!patience.wait_for(fd, POLLIN)) {
       if (result) result = Broken(missing_members());
       break;
     }
@@ -122,10 +131,10 @@ Result<void> Bootstrap::gather_members() {
     ++seen;
     if (taken || !result) continue;
     result = tl::unexpected(taken.error());
-    deadline = Deadline(TimeNs{1'000'000'000});
+    patience = Patience(TimeNs{1'000'000'000});
   }
   ::close(fd);
-  const Deadline answer(TimeNs{2'000'000'000});
+  const Patience answer(TimeNs{2'000'000'000});
   for (const int peer : peers_) {
     if (peer >= 0) SendText(peer, result ? kAccepted : result.error().message, answer);
   }
@@ -146,8 +155,8 @@ std::string Bootstrap::missing_members() const {
 Result<bool> Bootstrap::take_member(int listener) {
   const int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
   if (fd < 0) return false;
-  const Deadline deadline(TimeNs{2'000'000'000});
-  const auto hello = ReceiveText(fd, deadline);
+  const Patience patience(TimeNs{2'000'000'000});
+  const auto hello = ReceiveText(fd, patience);
   unsigned rank = 0, world = 0;
   int used = 0;
   std::string wrong;
@@ -168,13 +177,13 @@ Result<bool> Bootstrap::take_member(int listener) {
     peers_[rank] = fd;
     return true;
   }
-  SendText(fd, wrong, deadline);
+  SendText(fd, wrong, patience);
   ::close(fd);
   return Broken(wrong);
 }
 
 Result<void> Bootstrap::join_root() {
-  const Deadline deadline(membership_.timeout);
+  const Patience patience(membership_.timeout);
   while (true) {
     const int fd = ::socket(membership_.root.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (::connect(fd, membership_.root.get(), membership_.root.length) == 0) {
@@ -183,7 +192,7 @@ Result<void> Bootstrap::join_root() {
     }
     const std::string why = std::strerror(errno);
     ::close(fd);
-    if (deadline.over()) {
+    if (patience.over()) {
       return Broken(fmt::format("rank 0 could not be reached at {} for {:.0f} s: {}",
                                 ToText(membership_.root), ToSeconds(membership_.timeout), why));
     }
@@ -192,38 +201,39 @@ Result<void> Bootstrap::join_root() {
 }
 
 Result<void> Bootstrap::introduce(int fd) {
-  const Deadline deadline(membership_.timeout + TimeNs{2'000'000'000});
+  const Patience patience(membership_.timeout + TimeNs{2'000'000'000});
   const std::string hello =
       fmt::format("farspan {} {} {}", membership_.rank, membership_.world, membership_.run);
-  if (auto sent = SendText(fd, hello, deadline); !sent) return FromRank(0, sent.error());
-  const auto answer = ReceiveText(fd, deadline);
+  if (auto sent = SendText(fd, hello, patience); !sent) return FromRank(0, sent.error());
+  const auto answer = ReceiveText(fd, patience);
   if (!answer) return FromRank(0, answer.error());
   if (*answer != kAccepted) return Broken(*answer);
   return {};
 }
 
-Result<std::vector<std::string>> Bootstrap::all_gather(std::string_view mine) {
+Result<std::vector<std::string>> Bootstrap::all_gather(std::string_view mine,
+                                                       const std::function<void()>& meanwhile) {
   std::vector<std::string> all(membership_.world);
   all[membership_.rank] = mine;
   if (membership_.world == 1) return all;
-  const Deadline deadline(membership_.timeout);
+  const Patience patience(membership_.timeout, &meanwhile);
   if (membership_.rank != 0) {
-    if (auto sent = SendText(peers_[0], mine, deadline); !sent) return FromRank(0, sent.error());
+    if (auto sent = SendText(peers_[0], mine, patience); !sent) return FromRank(0, sent.error());
     for (std::string& one : all) {
-      auto text = ReceiveText(peers_[0], deadline);
+      auto text = ReceiveText(peers_[0], patience);
       if (!text) return FromRank(0, text.error());
       one = std::move(*text);
     }
     return all;
   }
   for (uint32_t rank = 1; rank < membership_.world; ++rank) {
-    auto text = ReceiveText(peers_[rank], deadline);
+    auto text = ReceiveText(peers_[rank], patience);
     if (!text) return FromRank(rank, text.error());
     all[rank] = std::move(*text);
   }
   for (uint32_t rank = 1; rank < membership_.world; ++rank) {
     for (const std::string& one : all) {
-      if (auto sent = SendText(peers_[rank], one, deadline); !sent) {
+      if (auto sent = SendText(peers_[rank], one, patience); !sent) {
         return FromRank(rank, sent.error());
       }
     }
@@ -231,8 +241,8 @@ Result<std::vector<std::string>> Bootstrap::all_gather(std::string_view mine) {
   return all;
 }
 
-Result<void> Bootstrap::barrier() {
-  auto all = all_gather("");
+Result<void> Bootstrap::barrier(const std::function<void()>& meanwhile) {
+  auto all = all_gather("", meanwhile);
   if (!all) return tl::unexpected(all.error());
   return {};
 }

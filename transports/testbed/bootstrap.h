@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,9 +34,12 @@ class Bootstrap {
 
   uint32_t rank() const { return membership_.rank; }
   uint32_t world() const { return membership_.world; }
-  // Every rank's bytes, by rank.
-  Result<std::vector<std::string>> all_gather(std::string_view mine);
-  Result<void> barrier();
+  // Every rank's bytes, by rank. While the others are awaited `meanwhile` is called again and
+  // again: a transport that lives in this process must go on answering its peers. It should take
+  // about a millisecond where it has nothing to do.
+  Result<std::vector<std::string>> all_gather(std::string_view mine,
+                                              const std::function<void()>& meanwhile = {});
+  Result<void> barrier(const std::function<void()>& meanwhile = {});
 
  private:
   explicit Bootstrap(const Membership& membership) : membership_(membership) {}

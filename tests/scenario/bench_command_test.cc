@@ -1,0 +1,126 @@
+// farspan bench as a user runs it: all ranks on this machine, over the loopback interface.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/support/execute.h"
+#include "transports/testbed/launch.h"
+
+namespace farspan {
+namespace {
+
+using test::Execute;
+
+nlohmann::json BenchJson(const std::string& arguments) {
+  const auto file = std::filesystem::temp_directory_path() /
+                    ("farspan-bench-" + std::to_string(getpid()) + ".json");
+  const auto run =
+      Execute(std::string(FARSPAN_PROGRAM) + " bench " + arguments + " --json " + file.string());
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  std::ifstream in(file);
+  const auto json = nlohmann::json::parse(in, nullptr, false);
+  std::filesystem::remove(file);
+  return json;
+}
+
+TEST(BenchCommand, EveryCollectiveIsRightOverTcp) {
+  for (const char* arguments :
+       {"all_reduce", "all_reduce --schedule direct -d bfloat16 --world 3",
+        "all_reduce --schedule hierarchical --world 4 --ranks-per-site 2 -d half",
+        "all_gather --world 3", "reduce_scatter --world 3 --sockets 3", "alltoall --world 3",
+        "sendrecv", "all_reduce --channels 2 --buffsize 64K"}) {
+    const auto json = BenchJson(std::string(arguments) + " -b 1000 -e 1M -f 10 -n 3 -w 2");
+    ASSERT_TRUE(json.is_object()) << arguments;
+    EXPECT_EQ(json["schema"], "farspan.bench.v1");
+    EXPECT_EQ(json["label"], "measured");
+    ASSERT_EQ(json["rows"].size(), 4u) << arguments;
+    for (const auto& row : json["rows"]) {
+      EXPECT_EQ(row["out_of_place"]["wrong"], 0) << arguments << row;
+      EXPECT_EQ(row["out_of_place"]["iterations_s"].size(), 3u);
+      EXPECT_GT(row["out_of_place"]["time_s"], 0);
+    }
+  }
+}
+
+TEST(BenchCommand, EveryScheduleIsRightOverSpan) {
+  for (const char* arguments :
+       {"all_reduce --net udp --congestion fixed --rate 1Gbps --recovery sr",
+        "all_reduce --net sim --schedule direct --world 3 --rtt 10ms --rate 10Gbps --loss 0.01",
+        "all_reduce --net sim --schedule hierarchical --world 6 --ranks-per-site 2 --loss 1e-3",
+        "alltoall --net sim --world 3"}) {
+    const auto json = BenchJson(std::string(arguments) + " -b 100K -e 100K -n 2 -w 1");
+    ASSERT_EQ(json["rows"].size(), 1u) << arguments;
+    EXPECT_EQ(json["rows"][0]["out_of_place"]["wrong"], 0) << arguments;
+  }
+}
+
+// Two sites, 25 ms: the swap takes one one-way delay, the ring two.
+TEST(BenchCommand, TwoSitesSaveTheOneWayDelayThatTheorySays) {
+  const auto time_of = [](const std::string& schedule) {
+    const auto json = BenchJson(
+        "all_reduce --net sim -c 0 -b 1M -e 1M -n 3 -w 2 --rtt 25ms --rate "
+        "400Gbps --congestion fixed --payload 4096 --schedule " +
+        schedule);
+    return json["rows"][0]["out_of_place"]["time_s"].get<double>();
+  };
+  const double direct = time_of("direct"), ring = time_of("ring");
+  EXPECT_NEAR(direct, 12.5e-3 + 1048576 * 8 / 400e9, 0.2e-3);
+  EXPECT_NEAR(ring - direct, 12.5e-3, 0.2e-3);
+  // The label says that it was not measured.
+  EXPECT_EQ(BenchJson("sendrecv --net sim -c 0 -b 1M -e 1M -n 1")["label"], "virtual");
+}
+
+TEST(BenchCommand, BadUsageIsSaidBeforeAnythingRuns) {
+  for (const auto& [arguments, word] :
+       {std::pair{"", "which collective"},
+        {"all_reduse", "all_reduce"},
+        {"alltoall --schedule ring", "direct"},
+        {"all_reduce -d double", "bfloat16"},
+        {"all_reduce -b 2M -e 1M", "minbytes"},
+        {"all_reduce -b 1X", "minbytes"},
+        {"all_reduce --rank 1", "--world"},
+        {"all_reduce --net quic", "tcp"},
+        {"all_reduce --net sim --recovery hope", "auto"},
+        {"all_reduce --net sim --loss 1", "%"},
+        {"all_reduce --schedule hierarchical --ranks-per-site 2", "two sites"}}) {
+    const auto run = Execute(std::string(FARSPAN_PROGRAM) + " bench " + arguments + " 2>&1");
+    EXPECT_EQ(run.exit_code, 2) << arguments << run.output;
+    EXPECT_NE(run.output.find(word), std::string::npos) << arguments << run.output;
+  }
+}
+
+TEST(BenchCommand, AMissingRankIsAnErrorInTime) {
+  const auto run =
+      Execute(std::string(FARSPAN_PROGRAM) +
+              " bench all_reduce --rank 0 --world 2 --root 127.0.0.1:0 --timeout 1s 2>&1");
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_NE(run.output.find("rank 1 of 2 had not come"), std::string::npos) << run.output;
+}
+
+TEST(Launch, RanksOfMpirunAndSrun) {
+  using testbed::FindRank;
+  const auto in = [](std::string rank, std::string world) {
+    return [=](const char* name) -> const char* {
+      if (name == rank) return "3";
+      return name == world ? "8" : nullptr;
+    };
+  };
+  for (const auto& [rank, world] : {std::pair{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+                                    {"PMI_RANK", "PMI_SIZE"},
+                                    {"SLURM_PROCID", "SLURM_NTASKS"}}) {
+    const auto launched = FindRank({{}, {}, "10.0.0.1:7000"}, in(rank, world));
+    ASSERT_TRUE(launched);
+    EXPECT_EQ(launched->rank, 3u);
+    EXPECT_EQ(launched->world, 8u);
+    EXPECT_TRUE(launched->children.empty());
+    const auto lost = FindRank({}, in(rank, world));
+    ASSERT_FALSE(lost);
+    EXPECT_NE(lost.error().text().find("--root"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace farspan

@@ -1,0 +1,193 @@
+// farspan bench COLLECTIVE: nccl-tests' sizes, options and columns over Farspan's transports.
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "emulator/base/units.h"
+#include "transports/bench_nets.h"
+#include "transports/commands.h"
+#include "transports/testbed/bench.h"
+#include "transports/testbed/launch.h"
+#include "transports/testbed/net_group.h"
+
+namespace farspan {
+namespace {
+
+namespace po = boost::program_options;
+using testbed::BenchOptions;
+
+constexpr std::string_view kUsage =
+    "Usage: farspan bench COLLECTIVE [options]\n\n"
+    "COLLECTIVE is all_reduce, all_gather, reduce_scatter, alltoall or sendrecv. Without --rank "
+    "all\n"
+    "ranks run on this machine; mpirun and srun are understood (give --root then).\n\n";
+
+cli::Options MakeOptions() {
+  cli::Options options;
+  options.usage = kUsage;
+  options.hidden.add_options()("collective", po::value<std::string>());
+  options.positional.add("collective", 1);
+  const auto text = [](const char* value) {
+    return po::value<std::string>()->default_value(value);
+  };
+  const auto number = [](uint32_t value) { return po::value<uint32_t>()->default_value(value); };
+  auto add = options.visible.add_options();
+  add("minbytes,b", text("1M"), "smallest size");
+  add("maxbytes,e", text("32M"), "largest size");
+  add("stepfactor,f", number(2), "from one size to the next");
+  add("iters,n", number(20), "iterations measured");
+  add("warmup_iters,w", number(5), "iterations before them");
+  add("datatype,d", text("float"), "float, bfloat16 or half");
+  add("check,c", number(1), "0: do not verify the results (sim: move lengths only)");
+  add("schedule", po::value<std::string>(),
+      "ring, direct or hierarchical (default: ring where there is one)");
+  add("ranks-per-site", number(1), "ranks of a site are neighbours");
+  add("channels", number(1), "parallel rings (NCCL's channels)");
+  add("buffsize", text("4M"), "of a lane, in 8 slots (NCCL_BUFFSIZE)");
+  add("rank", po::value<uint32_t>(), "of this process");
+  add("world", po::value<uint32_t>(), "number of ranks (default 2)");
+  add("root", text(""), "where rank 0 listens: 10.0.0.1:7000");
+  add("local", text(""), "address to use, port 0 as a rule");
+  add("timeout", text("30 s"), "without progress");
+  add("json", text(""), "write all figures here");
+  AddNetOptions(options);
+  return options;
+}
+
+Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) {
+  BenchOptions options;
+  const auto collective = collectives::ParseCollective(values["collective"].as<std::string>());
+  if (!collective) return tl::unexpected(collective.error());
+  const bool told = values.count("schedule") > 0;
+  const auto schedule = told ? collectives::ParseSchedule(values["schedule"].as<std::string>())
+                             : collectives::DefaultSchedule(*collective);
+  if (!schedule) return tl::unexpected(schedule.error());
+  const auto element = testbed::ParseElement(values["datatype"].as<std::string>());
+  if (!element) return tl::unexpected(element.error());
+  for (const auto& [name, target] : {std::pair{"minbytes", &options.min_bytes},
+                                     {"maxbytes", &options.max_bytes},
+                                     {"buffsize", &options.shape.slot_bytes}}) {
+    const auto bytes = ParseSize(values[name].as<std::string>());
+    if (!bytes) return Fail(ErrorCode::kInvalid, bytes.error().message, fmt::format("--{}", name));
+    *target = *bytes;
+  }
+  options.shape.slot_bytes /= options.slots;
+  options.shape.collective = *collective;
+  options.shape.schedule = *schedule;
+  options.shape.ranks = world;
+  options.shape.ranks_per_site = values["ranks-per-site"].as<uint32_t>();
+  options.shape.channels = values["channels"].as<uint32_t>();
+  options.element = *element;
+  options.factor = values["stepfactor"].as<uint32_t>();
+  options.iterations = values["iters"].as<uint32_t>();
+  options.warm_up = values["warmup_iters"].as<uint32_t>();
+  options.check = values["check"].as<uint32_t>() != 0;
+  options.lengths_only = IsSim(values) && !options.check;
+  if (options.factor < 2 || options.iterations == 0 || options.min_bytes > options.max_bytes ||
+      options.min_bytes == 0) {
+    return Fail(ErrorCode::kInvalid,
+                "sizes must grow: --stepfactor of 2 or more, --minbytes between 1 and --maxbytes, "
+                "--iters of 1 or more");
+  }
+  if (const auto usable = testbed::Check(options); !usable) return tl::unexpected(usable.error());
+  return options;
+}
+
+// The address that this rank uses: as told, or the one that reaches the root.
+Result<SocketAddress> LocalFor(const std::string& told, const SocketAddress& root) {
+  if (!told.empty()) return ParseSocketAddress(told);
+  const int fd = ::socket(root.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  SocketAddress local = root;
+  if (::connect(fd, root.get(), root.length) == 0) local = LocalAddress(fd);
+  ::close(fd);
+  return WithPort(local, 0);
+}
+
+Result<void> WriteJson(const std::string& file, const nlohmann::json& json) {
+  if (file.empty()) return {};
+  std::ofstream out(file);
+  out << json.dump(2) << "\n";
+  if (!out) return Fail(ErrorCode::kIo, "cannot write '" + file + "'", "--json");
+  return {};
+}
+
+// Runs all sizes on one group; `speaks`: this process prints and writes.
+Result<int> RunOn(testbed::Group& group, const BenchOptions& options, bool speaks,
+                  const std::string& file) {
+  if (speaks) fmt::print("{}", testbed::BenchHeader(options));
+  bool right = true;
+  const auto rows = testbed::RunBench(group, options, [&](const testbed::BenchRow& row) {
+    right = right && row.out_of_place.wrong <= 0 && row.in_place.wrong <= 0;
+    if (speaks) fmt::print("{}", testbed::ToText(options, row));
+    std::fflush(stdout);
+  });
+  if (!rows) return tl::unexpected(rows.error());
+  if (speaks) {
+    const auto written = WriteJson(file, testbed::ToJson(options, *rows, group.label()));
+    if (!written) return tl::unexpected(written.error());
+  }
+  return right ? cli::kExitGood : cli::kExitFailed;
+}
+
+Result<int> RunSim(const po::variables_map& values, const BenchOptions& options) {
+  auto group = MakeSim(values, options);
+  if (!group) return tl::unexpected(group.error());
+  return RunOn(**group, options, true, values["json"].as<std::string>());
+}
+
+Result<int> RunNet(const po::variables_map& values, const BenchOptions& options,
+                   const testbed::Launched& launched) {
+  const auto timeout = ParseTime(values["timeout"].as<std::string>());
+  if (!timeout) return tl::unexpected(timeout.error());
+  const auto root = ParseSocketAddress(launched.root);
+  if (!root) return tl::unexpected(root.error());
+  const auto local = LocalFor(values["local"].as<std::string>(), *root);
+  if (!local) return tl::unexpected(local.error());
+  auto transport = OpenNet(values, *local, *timeout);
+  if (!transport) return tl::unexpected(transport.error());
+  const std::string run =
+      fmt::format("{} {} {}-{} x{} {}", collectives::ToText(options.shape.collective),
+                  collectives::ToText(options.shape.schedule), options.min_bytes, options.max_bytes,
+                  options.factor, testbed::ToText(options.element));
+  auto bootstrap = testbed::Bootstrap::Join({launched.rank, launched.world, *root, run, *timeout});
+  if (!bootstrap) return tl::unexpected(bootstrap.error());
+  testbed::NetGroup group(std::move(*bootstrap), std::move(*transport), *timeout);
+  return RunOn(group, options, launched.rank == 0, values["json"].as<std::string>());
+}
+
+int CodeOf(const Result<int>& result) { return result ? *result : cli::Report(result.error()); }
+
+}  // namespace
+
+int CmdBench(const std::vector<std::string>& args) {
+  bool help = false;
+  const auto values = cli::Parse(MakeOptions(), args, help);
+  if (!values) return cli::Report(values.error());
+  if (help) return cli::kExitGood;
+  if (values->count("collective") == 0) {
+    return cli::Report({ErrorCode::kInvalid, "which collective? See farspan bench --help", {}});
+  }
+  testbed::LaunchOptions launch;
+  if (values->count("rank") > 0) launch.rank = (*values)["rank"].as<uint32_t>();
+  if (values->count("world") > 0) launch.world = (*values)["world"].as<uint32_t>();
+  launch.root = (*values)["root"].as<std::string>();
+  // What is wrong with the options is said once, before there are other ranks.
+  auto options = ReadBench(*values, launch.world.value_or(2));
+  if (!options) return cli::Report(options.error());
+  if (IsSim(*values)) return CodeOf(RunSim(*values, *options));
+  const auto launched =
+      testbed::FindRank(launch, [](const char* name) { return std::getenv(name); });
+  if (!launched) return cli::Report(launched.error());
+  options = ReadBench(*values, launched->world);
+  const auto code =
+      options ? RunNet(*values, *options, *launched) : Result<int>(tl::unexpected(options.error()));
+  return testbed::WaitForRanks(*launched, CodeOf(code));
+}
+
+}  // namespace farspan

@@ -1,0 +1,57 @@
+// The benchmark of collectives, after nccl-tests: sizes, warm-up, iterations, out of place and in
+// place, verification; and its table and JSON.
+//
+// Times are per iteration, the mean over ranks; algbw is size / time and busbw algbw times
+// BusFactor(), both in GB/s (1e9), as nccl-tests' doc/PERFORMANCE.md says; wanbw is the bytes that
+// one site gives to others, over time.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "transports/collectives/schedules.h"
+#include "transports/testbed/elements.h"
+#include "transports/testbed/group.h"
+
+namespace farspan::testbed {
+
+struct BenchOptions {
+  collectives::Task shape;  // rank and bytes are filled in
+  Element element = Element::kFloat;
+  uint64_t min_bytes = 1 << 20;
+  uint64_t max_bytes = 32 << 20;
+  uint64_t factor = 2;  // between sizes
+  uint32_t iterations = 20;
+  uint32_t warm_up = 5;
+  uint32_t slots = 8;
+  bool check = true;
+  bool lengths_only = false;  // no data, so nothing to check
+};
+
+struct BenchTimes {
+  double mean_s = 0;
+  std::vector<double> iterations_s;  // of this process's first rank
+  int64_t wrong = -1;                // elements over all ranks; -1: not checked
+};
+
+struct BenchRow {
+  uint64_t bytes = 0;
+  uint64_t wan_bytes = 0;  // given by one site to others, per iteration
+  BenchTimes out_of_place, in_place;
+};
+
+// Whether every rank can make its plan.
+Result<void> Check(const BenchOptions& options);
+
+// Calls `each` after every size.
+Result<std::vector<BenchRow>> RunBench(Group& group, const BenchOptions& options,
+                                       const std::function<void(const BenchRow&)>& each);
+
+std::string BenchHeader(const BenchOptions& options);
+std::string ToText(const BenchOptions& options, const BenchRow& row);
+nlohmann::json ToJson(const BenchOptions& options, const std::vector<BenchRow>& rows,
+                      std::string_view label);
+
+}  // namespace farspan::testbed
