@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,10 +29,16 @@ constexpr std::string_view kUsage =
     "       farspan link restore NAME             mend it\n"
     "       farspan link epoch                    start wire time and timeline at 0 on every link\n"
     "       farspan link qps [NAME]               the queue pairs that cross it\n"
+    "       farspan link rule list NAME [RULE]    fault rules, and what they have done\n"
+    "       farspan link rule add NAME [CONDITION...] --action ACTION\n"
+    "                                             do something to chosen packets\n"
+    "       farspan link rule remove NAME RULE    take a rule away\n"
+    "       farspan link rule clear NAME          take all of them away\n"
     "       farspan link metrics                  the metrics that an emulator exports\n\n"
     "  farspan link set chi-nyc distance=\"700 km\" loss=1e-5\n"
-    "  farspan link cut chi-nyc --for 50ms --position \"120 km\"\n\n"
-    "Nothing in flight is lost or re-timed by `set`.\n\n";
+    "  farspan link cut chi-nyc --for 50ms --position \"120 km\"\n"
+    "  farspan link rule add chi-nyc --match \"udp dst_port=4791\" --action drop --count 1\n\n"
+    "Nothing in flight is lost or re-timed by `set` or a rule.\n\n";
 
 using Rows = std::vector<std::vector<std::string>>;
 
@@ -153,7 +160,7 @@ std::string QueuePairsText(const ordered_json& answer) {
 }
 
 std::string AppliedText(const ordered_json& answer) {
-  std::string text;
+  std::string text = answer.contains("rule") ? "rule " + Text(answer["rule"]) + "\n" : "";
   for (const ordered_json& applied : answer.at("applied")) {
     text += fmt::format("{}took effect at {}\n",
                         applied.contains("direction") ? Text(applied["direction"]) + " " : "",
@@ -171,8 +178,21 @@ std::string CatalogueText() {
   return Table(rows, 4);
 }
 
+std::string RulesText(const ordered_json& answer) {
+  Rows rows{{"RULE", "DIR", "MATCH", "LIMITS", "ACTION", "MATCHED", "HIT"}};
+  for (const ordered_json& rule : answer.at("rules")) {
+    const bool in_force = rule.at("in_force").get<bool>();
+    const std::string match = Text(rule.at("match"));
+    rows.push_back({Text(rule.at("name")) + (in_force ? "" : " (removed)"),
+                    Text(rule.at("direction")), match.empty() ? "every packet" : match,
+                    Text(rule.at("limits")), Text(rule.at("action")),
+                    Text(rule.at("matched_packets")), Text(rule.at("hit_packets"))});
+  }
+  return rows.size() == 1 ? "no rules\n" : Table(rows, 5);
+}
+
 struct Call {
-  std::vector<std::string> words;  // after "link"
+  std::vector<std::string> words;  // after "link" or "link rule"
   po::variables_map values;
 
   bool has(const char* option) const { return values.count(option) != 0; }
@@ -185,12 +205,18 @@ tl::unexpected<Error> BadUsage(std::string message) {
   return Fail(ErrorCode::kInvalid, std::move(message) + "; see --help", "link");
 }
 
-// The options named, where they were given, and KEY=VALUE words from the third on.
-Result<ordered_json> BodyOf(const Call& call, std::initializer_list<const char*> options) {
+// The options named, where they were given.
+ordered_json OptionsOf(const Call& call, std::span<const char* const> options) {
   ordered_json body = ordered_json::object();
   for (const char* option : options) {
     if (call.has(option)) body[option] = call.text(option);
   }
+  return body;
+}
+
+// These, and KEY=VALUE words from the third on.
+Result<ordered_json> BodyOf(const Call& call, std::initializer_list<const char*> options) {
+  ordered_json body = OptionsOf(call, options);
   for (size_t i = 2; i < call.words.size(); ++i) {
     const std::string& word = call.words[i];
     const size_t equals = word.find('=');
@@ -205,6 +231,10 @@ Result<ordered_json> BodyOf(const Call& call, std::initializer_list<const char*>
 }
 
 using Answer = Result<ordered_json>;
+
+constexpr const char* kRuleOptions[] = {"match",       "action", "count", "nth",      "every",
+                                        "probability", "delay",  "event", "from",     "until",
+                                        "for",         "after",  "name",  "direction"};
 
 Answer List(LinkClient& client, const Call&) { return client.get("/api/v1/links"); }
 Answer Show(LinkClient& client, const Call& call) { return client.get(LinkPath(call.words[1])); }
@@ -245,6 +275,26 @@ Answer QueuePairs(LinkClient& client, const Call& call) {
   return ordered_json{{"links", std::move(links)}};
 }
 
+std::string RulesPath(const Call& call) { return LinkPath(call.words[1]) + "/rules"; }
+std::string RulePath(const Call& call) {
+  return RulesPath(call) + (call.words.size() > 2 ? "/" + Encoded(call.words[2]) : "");
+}
+Answer ListRules(LinkClient& client, const Call& call) { return client.get(RulePath(call)); }
+// Words after the name are conditions, too.
+Answer AddRule(LinkClient& client, const Call& call) {
+  ordered_json body = OptionsOf(call, kRuleOptions);
+  std::string match = call.text("match");
+  for (size_t i = 2; i < call.words.size(); ++i) {
+    match += (match.empty() ? "" : " ") + call.words[i];
+  }
+  if (!match.empty()) body["match"] = match;
+  return client.send("POST", RulesPath(call), body);
+}
+Answer RemoveRules(LinkClient& client, const Call& call) {
+  constexpr const char* kOptions[] = {"direction"};
+  return client.send("DELETE", RulePath(call), OptionsOf(call, kOptions));
+}
+
 struct Action {
   std::string_view name;
   size_t words_min;  // with the action's name
@@ -264,25 +314,56 @@ constexpr Action kActions[] = {
     {"qps", 1, 2, "", QueuePairs, QueuePairsText},
 };
 
-Result<const Action*> FindAction(const Call& call) {
-  std::vector<std::string_view> known{"metrics"};
+constexpr Action kRuleActions[] = {
+    {"list", 2, 3, "", ListRules, RulesText},
+    {"add", 2, 64,
+     "match action count nth every probability delay event from until for after name direction",
+     AddRule, AppliedText},
+    {"remove", 3, 3, "direction", RemoveRules, AppliedText},
+    {"clear", 2, 2, "direction", RemoveRules, AppliedText},
+};
+
+constexpr const char* kChangeOptions[] = {"for", "position", "direction", "lane"};
+
+bool IsWordOf(std::string_view words, std::string_view word) {
+  for (size_t at = 0; (at = words.find(word, at)) != std::string_view::npos; ++at) {
+    const size_t end = at + word.size();
+    if ((at == 0 || words[at - 1] == ' ') && (end == words.size() || words[end] == ' '))
+      return true;
+  }
+  return false;
+}
+
+Result<void> CheckOptions(const Call& call, const Action& action) {
+  for (const std::span<const char* const> options :
+       {std::span<const char* const>(kChangeOptions), std::span<const char* const>(kRuleOptions)}) {
+    for (const char* option : options) {
+      if (call.has(option) && !IsWordOf(action.options, option)) {
+        return BadUsage(fmt::format("{} does not take --{}", action.name, option));
+      }
+    }
+  }
+  return {};
+}
+
+Result<const Action*> FindAction(const Call& call, std::span<const Action> actions) {
+  std::vector<std::string_view> known;
+  if (actions.data() == kActions) known = {"metrics", "rule"};
   const std::string name = call.words.empty() ? "" : call.words.front();
-  for (const Action& action : kActions) {
+  for (const Action& action : actions) {
     known.push_back(action.name);
     if (action.name != name) continue;
     if (call.words.size() < action.words_min) {
       return BadUsage(fmt::format("{} needs {}", name,
-                                  action.words_min == 3 ? "NAME KEY=VALUE" : "the link's NAME"));
+                                  action.words_min == 2 ? "the link's NAME"
+                                  : name == "set"       ? "NAME KEY=VALUE"
+                                                        : "NAME and the RULE's name"));
     }
     if (call.words.size() > action.words_max) {
       return BadUsage(
           fmt::format("{} has nothing to do with \"{}\"", name, call.words[action.words_max]));
     }
-    for (const char* option : {"for", "position", "direction", "lane"}) {
-      if (call.has(option) && action.options.find(option) == std::string_view::npos) {
-        return BadUsage(fmt::format("{} does not take --{}", name, option));
-      }
-    }
+    if (auto good = CheckOptions(call, action); !good) return tl::unexpected(good.error());
     return &action;
   }
   return BadUsage(name.empty()
@@ -290,13 +371,15 @@ Result<const Action*> FindAction(const Call& call) {
                       : fmt::format("unknown word \"{}\". {}", name, DidYouMean(name, known)));
 }
 
-int Run(const Call& call) {
+int Run(Call call) {
   const bool json = call.has("json");
   if (call.words == std::vector<std::string>{"metrics"}) {
     fmt::print("{}", json ? control::MetricCatalogueJson() : CatalogueText());
     return cli::kExitGood;
   }
-  const auto action = FindAction(call);
+  const bool rule = !call.words.empty() && call.words.front() == "rule";
+  if (rule) call.words.erase(call.words.begin());
+  const auto action = FindAction(call, rule ? std::span<const Action>(kRuleActions) : kActions);
   if (!action) return cli::Report(action.error());
   auto client = LinkClient::Open(call.text("http"), call.text("token-file"));
   if (!client) return cli::Report(client.error());
@@ -324,10 +407,21 @@ int CmdLink(const std::vector<std::string>& args) {
   const auto text = [] { return po::value<std::string>(); };
   cli::Options options;
   options.usage = kUsage;
-  options.visible.add_options()("for", text(), "cut: how long, as in 50ms (else until restored)")(
+  options.visible.add_options()("for", text(),
+                                "cut, rule: how long, as in 50ms (else until restored, removed)")(
       "position", text(), "cut: where, from the link's first site, as in \"120 km\" (else 0 km)")(
       "direction", text(), "ab or ba (else both)")("lane", text(), "one lane, from 0 (else all)")(
-      "http", text()->default_value(address), "where the emulator listens, or unix:/path")(
+      "match", text(), "rule: conditions, as in \"dst_port=4791 dscp=26\"")(
+      "action", text(), "rule: drop, delay, duplicate, corrupt, mark, pass or trigger")(
+      "delay", text(), "rule: by how much, as in 2ms")("event", text(),
+                                                       "rule: the timeline's event to trigger")(
+      "count", text(), "rule: how many packets at most")("nth", text(), "rule: from which one on")(
+      "every", text(), "rule: every so many")("probability", text(),
+                                              "rule: which share of them, as in 1%")(
+      "from", text(), "rule: so long after now")("until", text(), "rule: until so long after now")(
+      "after", text(), "rule: times count from the last packet of that rule")(
+      "name", text(), "rule: what to call it")("http", text()->default_value(address),
+                                               "where the emulator listens, or unix:/path")(
       "token-file", text(), "the emulator's token")("json", "machine output");
   options.hidden.add_options()("word", po::value<std::vector<std::string>>());
   options.positional.add("word", -1);

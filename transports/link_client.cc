@@ -87,8 +87,8 @@ Result<nlohmann::ordered_json> LinkClient::ask(const std::string& method, const 
               address_);
 }
 
-std::string LinkPath(const std::string& name) {
-  std::string path = "/api/v1/links/";
+std::string Encoded(const std::string& name) {
+  std::string path;
   for (const char c : name) {
     const auto byte = static_cast<unsigned char>(c);
     if (std::isalnum(byte) || c == '-' || c == '_' || c == '.') {
@@ -99,5 +99,7 @@ std::string LinkPath(const std::string& name) {
   }
   return path;
 }
+
+std::string LinkPath(const std::string& name) { return "/api/v1/links/" + Encoded(name); }
 
 }  // namespace farspan

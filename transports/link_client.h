@@ -21,7 +21,7 @@ class LinkClient {
   ~LinkClient();
 
   Result<nlohmann::ordered_json> get(const std::string& path);
-  // `method` is POST or PATCH.
+  // `method` is POST, PATCH or DELETE.
   Result<nlohmann::ordered_json> send(const std::string& method, const std::string& path,
                                       const nlohmann::ordered_json& body);
 
@@ -34,7 +34,9 @@ class LinkClient {
   std::string address_;
 };
 
-// "/api/v1/links/NAME", NAME percent-encoded.
+// Percent-encoded, as a part of a path.
+std::string Encoded(const std::string& name);
+// "/api/v1/links/NAME", NAME encoded.
 std::string LinkPath(const std::string& name);
 
 }  // namespace farspan

@@ -7,14 +7,6 @@
 namespace farspan::config {
 namespace {
 
-// The readers' contexts are "--KEY VALUE", as on a command line.
-tl::unexpected<Error> AsKey(Error error) {
-  if (error.context.starts_with("--")) {
-    error.context = error.context.substr(2, error.context.find(' ') - 2);
-  }
-  return tl::unexpected(std::move(error));
-}
-
 std::vector<link::Change> ReadChanges(Section& section, const link::DirectionSpec& current) {
   std::vector<link::Change> changes;
   size_t first = 0;

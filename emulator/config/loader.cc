@@ -26,19 +26,15 @@ constexpr Word<PausePolicy> kPausePolicies[] = {
 
 using Scope = OverrideSet::Scope;
 
-// Names stand in URLs, metric labels and --set.
-bool IsName(std::string_view name) {
-  const auto good = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-';
-  };
-  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), good);
-}
-
 std::string Join(const std::vector<std::string_view>& words) {
   std::string text;
   for (const std::string_view word : words) text.append(text.empty() ? "" : ", ").append(word);
   return text;
+}
+
+bool NeedObserver(const std::vector<Rule>& rules) {
+  return std::any_of(rules.begin(), rules.end(),
+                     [](const Rule& rule) { return rule.conditions.roce.needs_observer(); });
 }
 
 class Loader {
@@ -65,6 +61,11 @@ class Loader {
     root.finish();
     check_shape(root, sites, links);
     if (diagnostics_.failed()) return tl::unexpected(diagnostics_.error());
+    for (const LinkSpec& link : config_.links) {
+      if (NeedObserver(link.ab_rules) || NeedObserver(link.ba_rules)) {
+        config_.engine.observer.enabled = true;
+      }
+    }
     if (const auto resolved = ResolvePfc(config_); !resolved) {
       return tl::unexpected(resolved.error());
     }
@@ -234,6 +235,8 @@ class Loader {
     link.ba = std::move(ba.spec);
     link.ab_rules = std::move(ab.rules);
     link.ba_rules = std::move(ba.rules);
+    link.ab_events = std::move(ab.events);
+    link.ba_events = std::move(ba.events);
     link.ab_source = std::move(ab.source);
     link.ba_source = std::move(ba.source);
     section.finish();
@@ -318,6 +321,14 @@ Result<std::pair<std::string, std::string>> SplitPorts(const std::string& ports)
 }
 
 }  // namespace
+
+bool IsName(std::string_view name) {
+  const auto good = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  };
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), good);
+}
 
 Result<EmulatorConfig> LoadText(std::string_view toml, std::string_view name,
                                 const Overrides& overrides,

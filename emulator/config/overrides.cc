@@ -63,6 +63,13 @@ Result<toml::table> ParseSettings(const std::map<std::string, std::string>& sett
   return merged;
 }
 
+tl::unexpected<Error> AsKey(Error error) {
+  if (error.context.starts_with("--")) {
+    error.context = error.context.substr(2, error.context.find(' ') - 2);
+  }
+  return tl::unexpected(std::move(error));
+}
+
 Result<void> OverrideSet::add(std::string_view text) {
   const std::string name = "--set " + std::string(text);
   const size_t equals = text.find('=');

@@ -23,6 +23,8 @@ Result<toml::table> ParseSetting(std::string_view key, std::string_view value,
 // All of them in one table, so that keys which exclude each other meet. Errors are shown at
 // "--KEY VALUE".
 Result<toml::table> ParseSettings(const std::map<std::string, std::string>& settings);
+// An error of theirs, shown at "KEY".
+tl::unexpected<Error> AsKey(Error error);
 
 class OverrideSet {
  public:

@@ -108,15 +108,19 @@ TimeNs WaitOf(uint64_t bytes, Rate rate) {
   return ns > static_cast<uint64_t>(kNever.ns) ? kNever : TimeNs{static_cast<int64_t>(ns)};
 }
 
-// Duplicates are packets too.
-uint64_t WithDuplicates(const DirectionSpec& spec, uint64_t bytes) {
+// Duplicates are packets too: the most that may be made of one.
+double CopiesOf(const DirectionSpec& spec, const std::vector<Rule>& rules) {
   double copies = spec.duplicate;
-  for (const link::FaultSpec& fault : spec.faults) {
-    if (fault.kind == link::FaultKind::kDuplicate) copies = std::max(copies, fault.probability);
+  for (const Rule& rule : rules) {
+    if (rule.fault.kind != link::FaultKind::kDuplicate) continue;
+    copies = std::max(copies, rule.conditions.probability);
   }
-  return copies == 0 ? bytes
-                     : Plus(bytes, static_cast<uint64_t>(std::ceil(static_cast<double>(bytes) *
-                                                                   std::min(copies, 1.0))));
+  return std::min(copies, 1.0);
+}
+
+uint64_t WithCopies(double copies, uint64_t bytes) {
+  if (copies == 0) return bytes;
+  return Plus(bytes, static_cast<uint64_t>(std::ceil(static_cast<double>(bytes) * copies)));
 }
 
 LanePlan PlanLane(const LaneSpec& lane) {
@@ -133,20 +137,20 @@ LanePlan PlanLane(const LaneSpec& lane) {
 
 // What can be held of traffic that keeps a packet rate. All that waits in a queue came while its
 // head did; with several classes the wait has no bound, and the limit's bytes count.
-uint64_t PacketsAtRate(const DirectionSpec& spec, uint64_t packets_per_s, TimeNs wait,
-                       uint64_t wire_bytes, const DirectionPlan& plan) {
+uint64_t PacketsAtRate(const DirectionSpec& spec, double copies, uint64_t packets_per_s,
+                       TimeNs wait, uint64_t wire_bytes, const DirectionPlan& plan) {
   uint64_t queued = plan.queue_bytes / wire_bytes;
   if (spec.bottleneck.classes.size() == 1) {
     if (spec.lanes.size() > 1) wait += spec.detection;
     queued = std::min(queued, Within(packets_per_s, wait, 1));
   }
-  return Plus(WithDuplicates(spec, Within(packets_per_s, plan.largest_delay, 1)), queued);
+  return Plus(WithCopies(copies, Within(packets_per_s, plan.largest_delay, 1)), queued);
 }
 
 // Bytes in flight and waiting, packets, and what the model needs for them. What is held came within
 // the largest delay or was waiting before, so a port's rate bounds it beside the lanes' own.
-void PlanHeld(const DirectionSpec& spec, const SiteSpec& from, const EngineSpec& engine,
-              DirectionPlan& plan) {
+void PlanHeld(const DirectionSpec& spec, double copies, const SiteSpec& from,
+              const EngineSpec& engine, DirectionPlan& plan) {
   Rate bound = from.port_rate;
   TimeNs wait{};
   for (size_t i = 0; i < spec.lanes.size(); ++i) {
@@ -169,14 +173,15 @@ void PlanHeld(const DirectionSpec& spec, const SiteSpec& from, const EngineSpec&
     plan.rate = std::min(plan.rate, bound);
     plan.fiber_bytes = std::min(plan.fiber_bytes, BytesIn(bound, plan.largest_delay));
   }
-  plan.fiber_bytes = WithDuplicates(spec, plan.fiber_bytes);
+  plan.fiber_bytes = WithCopies(copies, plan.fiber_bytes);
   const uint64_t wire = link::WireBytes(engine.plan_frame_bytes - kFcsBytes);
   const uint64_t bytes = Plus(plan.fiber_bytes, plan.queue_bytes);
   plan.packets_per_s = plan.rate.bits_per_s / 8 / wire;
   uint64_t packets = bytes / wire;
   if (engine.max_packet_rate != 0 && engine.max_packet_rate < plan.packets_per_s) {
     plan.packets_per_s = engine.max_packet_rate;
-    packets = std::min(packets, PacketsAtRate(spec, engine.max_packet_rate, wait, wire, plan));
+    packets =
+        std::min(packets, PacketsAtRate(spec, copies, engine.max_packet_rate, wait, wire, plan));
   }
   plan.held_packets = Plus(packets, kSlackPackets);
   plan.model_bytes = link::Link::MemoryBytes(spec, {plan.held_packets});
@@ -204,7 +209,8 @@ DirectionPlan PlanDirection(const EmulatorConfig& config, const LinkSpec& link, 
     return std::find_if(config.sites.begin(), config.sites.end(),
                         [&](const SiteSpec& s) { return s.name == name; });
   };
-  PlanHeld(spec, *site(plan.from), config.engine, plan);
+  PlanHeld(spec, CopiesOf(spec, reversed ? link.ba_rules : link.ab_rules), *site(plan.from),
+           config.engine, plan);
   plan.round_trip = plan.lanes[0].delay + link::OneWayDelay(back.lanes[0].path);
   plan.bdp_bytes = BytesIn(plan.rate, plan.round_trip);
   // An IP packet of the MTU: header and FCS, preamble and gap around it.

@@ -101,6 +101,17 @@ void PfcText(const PfcPlan& plan, Out out) {
                  plan.lossless() ? "lossless" : "NOT ENOUGH, it may lose");
 }
 
+void RulesText(const std::vector<Rule>& rules, Out out) {
+  const char* heading = "rules";
+  for (const Rule& rule : rules) {
+    fmt::format_to(out, "  {:<8} {}: {}{}{}: {}{}\n", heading, rule.name,
+                   rule.match.empty() ? "every packet" : rule.match,
+                   rule.limits.empty() ? "" : ", ", rule.limits, rule.action,
+                   rule.conditions.roce.needs_observer() ? " (follows queue pairs)" : "");
+    heading = "";
+  }
+}
+
 void DirectionText(const DirectionPlan& plan, uint32_t plan_frame, Out out) {
   fmt::format_to(out, "\nlink {}, {} to {}\n", plan.link, plan.from, plan.to);
   if (!plan.source.empty()) fmt::format_to(out, "  {:<8} {}\n", "route", plan.source);
@@ -203,8 +214,9 @@ std::string PlanText(const EmulatorConfig& config, const Plan& plan, const Memor
   for (const SiteSpec& site : config.sites) {
     fmt::format_to(out, "  {:<16} {} ({})\n", site.name, site.port.text, KindText(site.port.kind));
   }
-  for (const DirectionPlan& direction : plan.directions) {
-    DirectionText(direction, config.engine.plan_frame_bytes, out);
+  for (size_t i = 0; i < plan.directions.size(); ++i) {
+    DirectionText(plan.directions[i], config.engine.plan_frame_bytes, out);
+    RulesText(i % 2 == 0 ? config.links[i / 2].ab_rules : config.links[i / 2].ba_rules, out);
   }
   for (const EgressPlan& egress : plan.egresses) {
     fmt::format_to(out, "\negress of {}: {}, {} bytes waiting, {} packets\n", egress.site,

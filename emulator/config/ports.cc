@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <utility>
 
 namespace farspan::config {
 namespace {
@@ -127,6 +128,51 @@ Result<roce::PortRange> ParsePortRange(std::string_view text) {
     return Refuse(text, "a port such as 4791, or a range such as \"1000-2000\", up to 65535");
   }
   return roce::PortRange{static_cast<uint16_t>(*first), static_cast<uint16_t>(*last)};
+}
+
+namespace {
+
+// "A" or "A-B", each of 24 bits.
+std::optional<std::pair<uint32_t, uint32_t>> Range24(std::string_view text) {
+  const auto number = [](std::string_view part) -> std::optional<uint32_t> {
+    const bool hex = part.starts_with("0x") || part.starts_with("0X");
+    if (hex) part.remove_prefix(2);
+    uint32_t value = 0;
+    const auto [end, error] =
+        std::from_chars(part.data(), part.data() + part.size(), value, hex ? 16 : 10);
+    if (error != std::errc{} || end != part.data() + part.size() || value > 0xffffff) return {};
+    return value;
+  };
+  const size_t dash = text.find('-');
+  const auto first = number(text.substr(0, dash));
+  const auto last = dash == std::string_view::npos ? first : number(text.substr(dash + 1));
+  if (!first || !last) return std::nullopt;
+  return std::pair(*first, *last);
+}
+
+}  // namespace
+
+Result<uint8_t> ParseOpcode(std::string_view text) {
+  const auto range = Range24(text);
+  if (!range || range->first > 255 || range->first != range->second) {
+    return Refuse(text, "send, write, ack, nak, cnp, … or an opcode from 0 to 0xff");
+  }
+  return static_cast<uint8_t>(range->first);
+}
+
+Result<roce::QpRange> ParseQpRange(std::string_view text) {
+  const auto range = Range24(text);
+  if (!range || range->first > range->second) {
+    return Refuse(text, "a queue pair number such as 0x11, or a range such as \"0x10-0x1f\"");
+  }
+  return roce::QpRange{range->first, range->second};
+}
+
+Result<roce::PsnRange> ParsePsnRange(std::string_view text) {
+  const auto range = Range24(text);
+  if (!range)
+    return Refuse(text, "a PSN such as 1000, or a range such as \"1000-1010\", of 24 bits");
+  return roce::PsnRange{range->first, range->second};
 }
 
 Result<uint8_t> ParseDscp(std::string_view text) {

@@ -22,6 +22,14 @@ std::string ToText(const roce::IpPrefix& prefix);
 // "4791" or "1000-2000".
 Result<roce::PortRange> ParsePortRange(std::string_view text);
 
+// A number of 24 bits, decimal or 0x and hexadecimal, or a range of them: "0x11", "1000-1010". The
+// one of PSNs may go round.
+Result<roce::QpRange> ParseQpRange(std::string_view text);
+Result<roce::PsnRange> ParsePsnRange(std::string_view text);
+
+// An opcode of the BTH: 0-255, or 0x and hexadecimal.
+Result<uint8_t> ParseOpcode(std::string_view text);
+
 // 0-63, or a name: "BE", "EF", "CS6", "AF41" (RFC 2474, 2597, 3246), "LE" (RFC 8622).
 Result<uint8_t> ParseDscp(std::string_view text);
 

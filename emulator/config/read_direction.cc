@@ -82,9 +82,9 @@ void ReadDirection(Section& section, size_t lane_layer, Direction& direction) {
   section.read_word<link::OrderPolicy>("order", spec.order, kOrders);
   section.read_word<link::RehashPolicy>("rehash", spec.rehash, kRehashes);
   section.read("detection", spec.detection);
-  const std::vector<NamedEvent> events = ReadTimeline(section, direction);
+  ReadTimeline(section, direction);
   ReadTraces(section, direction);
-  ReadRules(section, events, direction);
+  ReadRules(section, direction);
 }
 
 }  // namespace farspan::config

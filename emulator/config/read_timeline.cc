@@ -269,15 +269,13 @@ void ReadTrace(Section& traces, std::string_view key, Direction& direction,
 
 }  // namespace
 
-std::vector<NamedEvent> ReadTimeline(Section& section, Direction& direction) {
-  std::vector<NamedEvent> named;
+void ReadTimeline(Section& section, Direction& direction) {
   const size_t distance = section.distance("timeline");
-  if (distance >= section.layers().size()) return named;
+  if (distance >= section.layers().size()) return;
   const bool shared = !section.layers()[distance].own;
   for (const toml::table* table : section.tables("timeline")) {
-    EventReader(*table, section, direction.reversed && shared, direction).read(named);
+    EventReader(*table, section, direction.reversed && shared, direction).read(direction.events);
   }
-  return named;
 }
 
 void ReadTraces(Section& section, Direction& direction) {

@@ -9,11 +9,14 @@
 #include <string_view>
 #include <vector>
 
+#include "emulator/config/schema.h"
 #include "emulator/config/section.h"
 #include "emulator/link/spec.h"
-#include "emulator/roce/rule_match.h"
 
 namespace farspan::config {
+
+// 1 to 64 letters, digits, '-' and '_': names stand in URLs, metric labels and --set.
+bool IsName(std::string_view name);
 
 // One direction while it is read.
 struct Direction {
@@ -23,7 +26,8 @@ struct Direction {
   bool reversed = false;  // b to a: positions shared by both directions count from a
 
   link::DirectionSpec spec;
-  std::vector<roce::RuleMatch> rules;
+  std::vector<Rule> rules;
+  std::vector<NamedEvent> events;
   std::string source;  // of a routed path
 };
 
@@ -46,16 +50,11 @@ void ReadRate(Section& section, Rate& rate);
 // Of a key's value, in the section that has it.
 std::optional<uint8_t> ReadDscp(Section& section, const toml::node& node, std::string_view key);
 
-// timeline and traces, into direction.spec.timeline; the lanes have been read. Named events that
-// wait for a trigger are returned with their index.
-struct NamedEvent {
-  std::string name;
-  uint32_t index = 0;
-};
-std::vector<NamedEvent> ReadTimeline(Section& section, Direction& direction);
+// timeline and traces, into direction.spec.timeline and direction.events; the lanes have been read.
+void ReadTimeline(Section& section, Direction& direction);
 void ReadTraces(Section& section, Direction& direction);
 // rules, into direction.spec.faults and direction.rules.
-void ReadRules(Section& section, const std::vector<NamedEvent>& events, Direction& direction);
+void ReadRules(Section& section, Direction& direction);
 
 // All of a direction. `lane_layers` is where a lane's own table stands among the section's layers.
 void ReadDirection(Section& section, size_t lane_layer, Direction& direction);

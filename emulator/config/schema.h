@@ -59,6 +59,22 @@ struct SiteSpec {
 
 // --- Links -----------------------------------------------------------------------------------
 
+// Which packets, and what happens to them.
+struct Rule {
+  std::string name{};    // no other of its direction has it
+  std::string match{};   // as written, in one line: "dst_port=4791 dscp=26"
+  std::string limits{};  // the same: "count=1 probability=1 %"
+  std::string action{};  // "drop", "delay 2 ms"
+  roce::RuleMatch conditions{};
+  link::FaultSpec fault{};
+};
+
+// An event of the timeline that waits for a trigger.
+struct NamedEvent {
+  std::string name;
+  uint32_t index = 0;  // into the timeline
+};
+
 enum class Unmatched {
   kDefault,  // what no class claims falls in the first class
   kBypass,   // ... goes round the link at once (management, ARP, LLDP)
@@ -70,8 +86,10 @@ struct LinkSpec {
   std::string b;
   link::DirectionSpec ab;
   link::DirectionSpec ba;
-  std::vector<roce::RuleMatch> ab_rules;  // [i] picks the packets of ab.faults[i]
-  std::vector<roce::RuleMatch> ba_rules;
+  std::vector<Rule> ab_rules;  // [i] is number i + 1 and does ab.faults[i]
+  std::vector<Rule> ba_rules;
+  std::vector<NamedEvent> ab_events;
+  std::vector<NamedEvent> ba_events;
   std::string ab_source;  // where a routed length or delay comes from; empty if it was given
   std::string ba_source;
   Unmatched unmatched = Unmatched::kDefault;

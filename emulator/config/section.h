@@ -28,7 +28,8 @@
 
 namespace farspan::config {
 
-// "FILE:LINE:COLUMN"; the source alone where it is a command line's option.
+// "FILE:LINE:COLUMN"; the source alone where it is a command line's option, or says by a colon at
+// its end that it is such a place.
 std::string Where(const toml::source_region& source);
 
 class Diagnostics {

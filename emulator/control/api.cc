@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 #include <variant>
 
 #include "emulator/config/changes.h"
+#include "emulator/config/rules.h"
 
 namespace farspan::control {
 namespace {
@@ -244,6 +246,77 @@ Result<Plan> PlanRestore(const EngineSnapshot& engine, std::string_view link,
   return ForEach(request->target, [&](const DirectionSnapshot&) {
     return Result<std::vector<link::Change>>{{link::Restore{lane}}};
   });
+}
+
+namespace {
+
+// r and a number that no rule of the link has had.
+std::string NextRuleName(const EngineSnapshot& engine, std::string_view link) {
+  uint64_t last = 0;
+  for (const DirectionSnapshot& d : engine.directions) {
+    if (d.link != link) continue;
+    for (const RuleSnapshot& rule : d.rules) {
+      if (!rule.name.starts_with('r')) continue;
+      uint64_t number = 0;
+      const char* end = rule.name.data() + rule.name.size();
+      const auto parsed = std::from_chars(rule.name.data() + 1, end, number);
+      if (parsed.ec == std::errc{} && parsed.ptr == end) last = std::max(last, number);
+    }
+  }
+  return "r" + std::to_string(last + 1);
+}
+
+config::RuleNames NamesIn(const DirectionSnapshot& d) {
+  config::RuleNames names{.events = d.events, .rules = {}};
+  for (const RuleSnapshot& rule : d.rules) {
+    if (rule.removed_at == kNever) names.rules.push_back({rule.name, rule.number});
+  }
+  return names;
+}
+
+Error NoLanes() { return {ErrorCode::kInvalid, "a rule is for all lanes: leave \"lane\" out", {}}; }
+
+}  // namespace
+
+Result<PlannedRule> PlanRule(const EngineSnapshot& engine, std::string_view link,
+                             std::string_view body) {
+  const Result<Parsed> request = ParseRequest(engine, link, body);
+  if (!request) return tl::unexpected(request.error());
+  if (request->target.lane) return tl::unexpected(NoLanes());
+  PlannedRule plan;
+  for (const DirectionSnapshot* d : request->target.directions) {
+    Result<config::Rule> rule = config::RuleFrom(request->fields, NamesIn(*d));
+    if (!rule) return tl::unexpected(rule.error());
+    if (rule->name.empty()) rule->name = NextRuleName(engine, link);
+    for (const RuleSnapshot& other : d->rules) {
+      if (other.name != rule->name || other.removed_at != kNever) continue;
+      return Fail(ErrorCode::kConflict, fmt::format("there is a rule \"{}\" already", rule->name));
+    }
+    plan.name = rule->name;
+    plan.rules.emplace_back(d->direction, std::move(*rule));
+  }
+  return plan;
+}
+
+Result<std::vector<Direction>> PlanRemoval(const EngineSnapshot& engine, std::string_view link,
+                                           const std::optional<std::string>& name,
+                                           std::string_view body) {
+  const Result<Parsed> request = ParseRequest(engine, link, body);
+  if (!request) return tl::unexpected(request.error());
+  if (request->target.lane) return tl::unexpected(NoLanes());
+  if (auto rest = CheckNoneLeft(request->fields, "direction"); !rest) {
+    return tl::unexpected(rest.error());
+  }
+  std::vector<Direction> directions;
+  for (const DirectionSnapshot* d : request->target.directions) {
+    const bool has = std::any_of(d->rules.begin(), d->rules.end(), [&](const RuleSnapshot& rule) {
+      return rule.removed_at == kNever && (!name || rule.name == *name);
+    });
+    if (has) directions.push_back(d->direction);
+  }
+  // The engine says what there is instead.
+  if (directions.empty()) directions.push_back(request->target.directions.front()->direction);
+  return directions;
 }
 
 Result<void> CheckEmpty(std::string_view body) {

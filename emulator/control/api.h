@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "emulator/base/result.h"
@@ -32,6 +33,20 @@ Result<Plan> PlanCut(const EngineSnapshot& engine, std::string_view link, std::s
 // {"direction": "ab", "lane": 0}, all of them optional
 Result<Plan> PlanRestore(const EngineSnapshot& engine, std::string_view link,
                          std::string_view body);
+// A rule as in [[links.rules]], as RuleFrom has it, and "direction" (else both):
+// {"match": "dst_port=4791", "action": "drop", "count": 1, "direction": "ab"}
+// Where it has no name it is called r and the next number.
+struct PlannedRule {
+  std::string name;
+  std::vector<std::pair<Direction, config::Rule>> rules;  // not empty
+};
+Result<PlannedRule> PlanRule(const EngineSnapshot& engine, std::string_view link,
+                             std::string_view body);
+// {"direction": "ab"}, optional: the directions that have the rule; without a name those that have
+// any, or the first of those meant.
+Result<std::vector<Direction>> PlanRemoval(const EngineSnapshot& engine, std::string_view link,
+                                           const std::optional<std::string>& name,
+                                           std::string_view body);
 // An empty body, or an empty object.
 Result<void> CheckEmpty(std::string_view body);
 
@@ -47,7 +62,12 @@ std::string LinksJson(const EngineSnapshot& engine);
 std::string HealthJson(const EngineSnapshot& engine);
 Result<std::string> LinkJson(const EngineSnapshot& engine, std::string_view link);
 
-std::string AppliedJson(const std::vector<AppliedChange>& applied);  // farspan.applied.v1
+// The fault rules of a link, or the one named; schema farspan.rules.v1.
+Result<std::string> RulesJson(const EngineSnapshot& engine, std::string_view link,
+                              const std::optional<std::string>& name);
+
+// farspan.applied.v1; `rule` is the name of one that was added, else empty.
+std::string AppliedJson(const std::vector<AppliedChange>& applied, std::string_view rule = {});
 std::string ErrorJson(std::string_view code, std::string_view message);
 
 }  // namespace farspan::control

@@ -13,6 +13,7 @@
 
 #include "emulator/base/result.h"
 #include "emulator/base/time.h"
+#include "emulator/config/schema.h"
 #include "emulator/link/counters.h"
 #include "emulator/link/spec.h"
 #include "emulator/roce/qp_counters.h"
@@ -30,6 +31,20 @@ struct HistogramSnapshot {
   TimeNs max{};
 };
 
+// A fault rule and what it has done; see docs/control.md.
+struct RuleSnapshot {
+  std::string name;
+  std::string match;  // its conditions, in one line
+  std::string limits;
+  std::string action;
+  uint8_t number = 0;
+  TimeNs since{};
+  TimeNs removed_at = kNever;  // kNever: in force
+  uint64_t matched = 0;
+  uint64_t picked = 0;
+  uint64_t hits = 0;
+};
+
 struct DirectionSnapshot {
   std::string link;
   Direction direction = Direction::kAb;
@@ -40,6 +55,8 @@ struct DirectionSnapshot {
   TimeNs delay{};                            // one way, of the first lane's working path
   std::optional<roce::ObserverTotals> rdma;  // where queue pairs are followed
   std::string egress_port;  // PortSnapshot::name by which it leaves: where its lateness is counted
+  std::vector<RuleSnapshot> rules;         // those in force, in their order, then those removed
+  std::vector<config::NamedEvent> events;  // that a rule may trigger
 };
 
 struct PausedTime {
@@ -93,6 +110,12 @@ class EngineControl {
   // `direction` empty: both. All changes of one call take effect at the same instant per direction.
   virtual Result<Applied> change(std::string_view link, std::optional<Direction> direction,
                                  const std::vector<link::Change>& changes) = 0;
+  // One fault rule more, after the others; its name is given.
+  virtual Result<Applied> add_rule(std::string_view link, Direction direction,
+                                   const config::Rule& rule) = 0;
+  // `name` empty: all. kNotFound where none has it.
+  virtual Result<Applied> remove_rule(std::string_view link, Direction direction,
+                                      const std::optional<std::string>& name) = 0;
   // Starts a new epoch of wire time, and the timeline anew, on every link.
   virtual Result<Applied> start_epoch() = 0;
   // Those that a link's observer follows, both directions; times since the engine's start.

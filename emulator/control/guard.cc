@@ -81,8 +81,8 @@ std::optional<Refusal> Guard::refuses_sender(const httplib::Request& request) co
 }
 
 std::optional<Refusal> Guard::refuses_change(const httplib::Request& request) {
-  if (request.method != "POST" && request.method != "PATCH") {
-    return Refusal{405, "method_not_allowed", "expected GET, HEAD, POST or PATCH"};
+  if (request.method != "POST" && request.method != "PATCH" && request.method != "DELETE") {
+    return Refusal{405, "method_not_allowed", "expected GET, HEAD, POST, PATCH or DELETE"};
   }
   if (!IsJson(request.get_header_value("Content-Type")) || request.has_header("Content-Encoding")) {
     return Refusal{415, "not_json", "changes need \"Content-Type: application/json\""};

@@ -38,6 +38,7 @@ class Samples {
       add(ToSeconds(t.time), std::move(labels));
     }
   }
+  void of_rule(std::string_view rule, uint64_t v) { labelled("rule", rule, v); }
   void histogram(const HistogramSnapshot& from) {
     if (from.counts.empty()) return;
     FARSPAN_CHECK(from.counts.size() == from.bounds.size() + 1);
@@ -75,12 +76,19 @@ constexpr MetricKind kGauge = MetricKind::kGauge;
 constexpr MetricKind kHistogram = MetricKind::kHistogram;
 constexpr std::string_view kLink = "link,direction";
 constexpr std::string_view kLinkCause = "link,direction,cause";
+constexpr std::string_view kLinkRule = "link,direction,rule";
 constexpr std::string_view kPort = "port";
 
 void DropsOfKind(const DirectionSnapshot& d, bool own, Samples& out) {
   for (int i = 1; i < link::kCauseCount; ++i) {
     const auto cause = static_cast<link::Cause>(i);
     if (link::IsOwn(cause) == own) out.of_cause(ToText(cause), d.counters.dropped_packets[i]);
+  }
+}
+
+void OfRules(const DirectionSnapshot& d, uint64_t RuleSnapshot::*count, Samples& out) {
+  for (const RuleSnapshot& rule : d.rules) {
+    if (rule.removed_at == kNever) out.of_rule(rule.name, rule.*count);
   }
 }
 
@@ -125,6 +133,12 @@ const Row<DirectionSnapshot> kLinkRows[] = {
     {{"farspan_link_corrupted_packets_total", kCounter, "packets", kLink,
       "Packets whose payload the link corrupted"},
      [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.corrupted_packets); }},
+    {{"farspan_link_rule_matched_packets_total", kCounter, "packets", kLinkRule,
+      "Packets that met the conditions of a fault rule in force"},
+     [](const DirectionSnapshot& d, Samples& out) { OfRules(d, &RuleSnapshot::matched, out); }},
+    {{"farspan_link_rule_hit_packets_total", kCounter, "packets", kLinkRule,
+      "Packets that a fault rule in force was carried out on"},
+     [](const DirectionSnapshot& d, Samples& out) { OfRules(d, &RuleSnapshot::hits, out); }},
     {{"farspan_link_order_clamped_packets_total", kCounter, "packets", kLink,
       "Packets held back to keep their order after the path became shorter"},
      [](const DirectionSnapshot& d, Samples& out) { out.value(d.counters.order_clamps); }},

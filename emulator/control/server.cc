@@ -151,6 +151,10 @@ class Router : public httplib::Server {
         [this](const httplib::Request& in, httplib::Response& out) {
           Answer(out, queue_pairs(in.matches[1].str(), in.get_param_value("limit")));
         });
+    Get("/api/v1/links/([^/]+)/rules(?:/([^/]+))?",
+        [this](const httplib::Request& in, httplib::Response& out) {
+          Answer(out, RulesJson(engine_.snapshot(), in.matches[1].str(), RuleName(in)));
+        });
     Get("/api/v1/certificate", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(engine_.certificate(), kJson);
     });
@@ -167,9 +171,73 @@ class Router : public httplib::Server {
          [this](const httplib::Request& in, httplib::Response& out) {
            Answer(out, change(in, PlanRestore));
          });
+    Post("/api/v1/links/([^/]+)/rules",
+         [this](const httplib::Request& in, httplib::Response& out) { Answer(out, add_rule(in)); });
+    Delete("/api/v1/links/([^/]+)/rules(?:/([^/]+))?",
+           [this](const httplib::Request& in, httplib::Response& out) {
+             Answer(out, remove_rule(in));
+           });
     Post("/api/v1/epoch", [this](const httplib::Request& in, httplib::Response& out) {
       Answer(out, CheckEmpty(in.body).and_then([this] { return start_epoch(); }));
     });
+  }
+
+  // Of /api/v1/links/NAME/rules/RULE.
+  static std::optional<std::string> RuleName(const httplib::Request& request) {
+    if (!request.matches[2].matched) return std::nullopt;
+    return request.matches[2].str();
+  }
+
+  // One thing after the other; where the second cannot be, the answer says that the first is done.
+  template <typename Part, typename Do>
+  Result<std::vector<AppliedChange>> in_turn(const std::vector<Part>& parts, Do act) {
+    std::vector<AppliedChange> applied;
+    for (const Part& part : parts) {
+      const Result<AppliedChange> done = act(part);
+      if (!done) {
+        Error error = done.error();
+        if (!applied.empty()) {
+          const Direction first = *applied.front().direction;
+          const Direction second = first == Direction::kAb ? Direction::kBa : Direction::kAb;
+          error.message += fmt::format(" (direction {} has been changed, {} has not)",
+                                       ToText(first), ToText(second));
+        }
+        return tl::unexpected(std::move(error));
+      }
+      applied.push_back(*done);
+    }
+    return applied;
+  }
+
+  Result<std::string> add_rule(const httplib::Request& request) {
+    const std::lock_guard lock(change_mutex_);
+    const std::string link = request.matches[1];
+    const Result<PlannedRule> plan = PlanRule(engine_.snapshot(), link, request.body);
+    if (!plan) return tl::unexpected(plan.error());
+    return in_turn(plan->rules,
+                   [&](const auto& part) {
+                     return engine_.add_rule(link, part.first, part.second)
+                         .map([&](const Applied& done) {
+                           return AppliedChange{part.first, done.at};
+                         });
+                   })
+        .map([&](const auto& applied) { return AppliedJson(applied, plan->name); });
+  }
+
+  Result<std::string> remove_rule(const httplib::Request& request) {
+    const std::lock_guard lock(change_mutex_);
+    const std::string link = request.matches[1];
+    const std::optional<std::string> name = RuleName(request);
+    const auto directions = PlanRemoval(engine_.snapshot(), link, name, request.body);
+    if (!directions) return tl::unexpected(directions.error());
+    return in_turn(
+               *directions,
+               [&](Direction direction) {
+                 return engine_.remove_rule(link, direction, name).map([&](const Applied& done) {
+                   return AppliedChange{direction, done.at};
+                 });
+               })
+        .map([](const auto& applied) { return AppliedJson(applied); });
   }
 
   Result<std::string> change(const httplib::Request& request,
@@ -179,20 +247,14 @@ class Router : public httplib::Server {
     const std::string link = request.matches[1];
     const Result<Plan> plan = plan_of(engine_.snapshot(), link, request.body);
     if (!plan) return tl::unexpected(plan.error());
-    std::vector<AppliedChange> applied;
-    for (const PlannedChange& part : *plan) {
-      const Result<Applied> done = engine_.change(link, part.direction, part.changes);
-      if (!done) {
-        Error error = done.error();
-        if (!applied.empty()) {
-          error.message += fmt::format(" (direction {} has been changed, {} has not)",
-                                       ToText(*applied.front().direction), ToText(part.direction));
-        }
-        return tl::unexpected(std::move(error));
-      }
-      applied.push_back({part.direction, done->at});
-    }
-    return AppliedJson(applied);
+    return in_turn(*plan,
+                   [&](const PlannedChange& part) {
+                     return engine_.change(link, part.direction, part.changes)
+                         .map([&](const Applied& done) {
+                           return AppliedChange{part.direction, done.at};
+                         });
+                   })
+        .map([](const auto& applied) { return AppliedJson(applied); });
   }
 
   Result<std::string> queue_pairs(const std::string& link, const std::string& limit) {

@@ -88,6 +88,22 @@ json DirectionJson(const DirectionSnapshot& d) {
           {"queue_bytes", c.queue_bytes}};
 }
 
+json RuleJson(const DirectionSnapshot& d, const RuleSnapshot& rule) {
+  json out{{"name", rule.name},
+           {"direction", ToText(d.direction)},
+           {"match", rule.match},
+           {"action", rule.action},
+           {"limits", rule.limits},
+           {"in_force", rule.removed_at == kNever},
+           {"since_ns", rule.since.ns},
+           {"removed_at_ns", nullptr},
+           {"matched_packets", rule.matched},
+           {"picked_packets", rule.picked},
+           {"hit_packets", rule.hits}};
+  if (rule.removed_at != kNever) out["removed_at_ns"] = rule.removed_at.ns;
+  return out;
+}
+
 json HistogramJson(const HistogramSnapshot& h) {
   return {{"count", h.counts.empty() ? 0 : h.counts.back()},
           {"p50_ns", Quantile(h, 0.5).ns},
@@ -171,14 +187,38 @@ Result<std::string> LinkJson(const EngineSnapshot& engine, std::string_view link
   return tl::unexpected(NoSuchLink(engine, link));
 }
 
-std::string AppliedJson(const std::vector<AppliedChange>& applied) {
+Result<std::string> RulesJson(const EngineSnapshot& engine, std::string_view link,
+                              const std::optional<std::string>& name) {
+  json rules = json::array();
+  bool known = false;
+  for (const DirectionSnapshot& d : engine.directions) {
+    if (d.link != link) continue;
+    known = true;
+    for (const RuleSnapshot& rule : d.rules) {
+      if (!name || rule.name == *name) rules.push_back(RuleJson(d, rule));
+    }
+  }
+  if (!known) return tl::unexpected(NoSuchLink(engine, link));
+  if (name && rules.empty()) {
+    return Fail(ErrorCode::kNotFound, fmt::format("no rule \"{}\" on link \"{}\"", *name, link));
+  }
+  return Dump({{"schema", "farspan.rules.v1"},
+               {"link", link},
+               {"uptime_ns", engine.uptime.ns},
+               {"rules", rules}});
+}
+
+std::string AppliedJson(const std::vector<AppliedChange>& applied, std::string_view rule) {
   json list = json::array();
   for (const AppliedChange& a : applied) {
     json entry{{"at_ns", a.at.ns}};
     if (a.direction) entry["direction"] = ToText(*a.direction);
     list.push_back(std::move(entry));
   }
-  return Dump({{"schema", "farspan.applied.v1"}, {"applied", list}});
+  json out{{"schema", "farspan.applied.v1"}};
+  if (!rule.empty()) out["rule"] = rule;
+  out["applied"] = std::move(list);
+  return Dump(out);
 }
 
 std::string ErrorJson(std::string_view code, std::string_view message) {

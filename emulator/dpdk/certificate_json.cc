@@ -121,10 +121,26 @@ Json PortJson(const PortRecord& port) {
           {"settled", r.settled()}};
 }
 
+Json RuleJson(const RuleRecord& r) {
+  Json out{{"name", r.rule.name},
+           {"match", r.rule.match},
+           {"action", r.rule.action},
+           {"limits", r.rule.limits},
+           {"since_ns", r.since.ns},
+           {"removed_at_ns", nullptr},
+           {"matched_packets", r.tally.matched},
+           {"picked_packets", r.tally.picked},
+           {"hit_packets", r.tally.hits}};
+  if (r.removed_at != kNever) out["removed_at_ns"] = r.removed_at.ns;
+  return out;
+}
+
 Json DirectionJson(const DirectionRecord& d) {
   const link::DirectionCounters& c = d.counters;
   Json emulated = Json::object();
   Json own = Json::object();
+  Json rules = Json::array();
+  for (const RuleRecord& rule : d.rules) rules.push_back(RuleJson(rule));
   for (int i = 1; i < link::kCauseCount; ++i) {
     const auto cause = static_cast<link::Cause>(i);
     (link::IsOwn(cause) ? own : emulated)[std::string(link::ToText(cause))] =
@@ -146,6 +162,7 @@ Json DirectionJson(const DirectionRecord& d) {
           {"order_clamps", c.order_clamps},
           {"jitter_clamps", c.jitter_clamps},
           {"held_packets", c.held_packets},
+          {"rules", std::move(rules)},
           {"conservation", ToJson(LinkBooks(c))}};
 }
 

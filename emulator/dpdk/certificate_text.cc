@@ -90,6 +90,13 @@ void WriteDirection(const DirectionRecord& d, Out& out) {
   if (c.held_packets != 0) fate += fmt::format(", held {}", c.held_packets);
   Line(out, "link {} {} ({} to {}): offered {}, forwarded {}{}", d.link, d.direction, d.from, d.to,
        c.offered_packets, c.forwarded_packets, fate);
+  for (const RuleRecord& r : d.rules) {
+    Line(out, "  rule {}{}: {}{}: {}; matched {}, hit {}", r.rule.name,
+         r.removed_at == kNever ? "" : " (removed)",
+         r.rule.match.empty() ? "every packet" : r.rule.match,
+         r.rule.limits.empty() ? "" : ", " + r.rule.limits, r.rule.action, r.tally.matched,
+         r.tally.hits);
+  }
 }
 
 }  // namespace

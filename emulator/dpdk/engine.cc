@@ -133,6 +133,8 @@ Result<void> Engine::build_pipes() {
       auto pipe = Pipe::Create(setup);
       if (!pipe) return tl::unexpected(pipe.error());
       ports_[setup.to]->add_incoming(pipe->get());
+      rule_books_.emplace_back(direction == 0 ? link.ab_rules : link.ba_rules,
+                               [p = pipe->get()](uint8_t rule) { return p->rule_tally(rule); });
       pipes_.push_back(std::move(*pipe));
       specs_.push_back(direction == 0 ? link.ab : link.ba);
     }
@@ -355,7 +357,8 @@ RunRecord Engine::record() const {
                                  .from = config_.sites[setup.from].name,
                                  .to = config_.sites[setup.to].name,
                                  .counters = pipe->published(),
-                                 .rdma = pipe->published_rdma()});
+                                 .rdma = pipe->published_rdma(),
+                                 .rules = rule_books_[setup.number].records()});
   }
   return record;
 }

@@ -22,6 +22,7 @@
 #include "emulator/config/schema.h"
 #include "emulator/dpdk/lcore_loop.h"
 #include "emulator/dpdk/pcapng_writer.h"
+#include "emulator/dpdk/rule_book.h"
 #include "emulator/dpdk/run_record.h"
 #include "emulator/dpdk/runtime.h"
 
@@ -50,7 +51,8 @@ class Engine {
   const EngineClock& clock() const { return runtime_->clock(); }
   // With counters of one instant per direction; complete (`finished`) after stop().
   RunRecord record() const;
-  // As it is now, after live changes; `number` counts a link's ab, then its ba, link by link.
+  // As it is now, after live changes (rules apart); `number` counts a link's ab, then its ba, link
+  // by link.
   link::DirectionSpec direction_spec(size_t number) const;
   std::optional<CaptureCounts> capture_counts() const;
 
@@ -62,6 +64,11 @@ class Engine {
   Result<TimeNs> change(std::string_view link, std::optional<uint32_t> direction,
                         const std::vector<link::Change>& changes);
   Result<TimeNs> start_epoch();
+  // Of one direction: a rule more, at the end of the list; without the one named, or
+  // without any.
+  Result<TimeNs> add_rule(std::string_view link, uint32_t direction, const config::Rule& rule);
+  Result<TimeNs> remove_rule(std::string_view link, uint32_t direction,
+                             const std::optional<std::string>& name);
 
  private:
   Engine(const config::EmulatorConfig& config, config::Plan plan);
@@ -75,9 +82,13 @@ class Engine {
   Result<void> start_capture();
   bool spins() const;
   Result<void> check_headroom(size_t number, const link::DirectionSpec& spec) const;
+  Result<size_t> first_number(std::string_view link) const;
   Result<TimeNs> apply(size_t number, const std::vector<link::Change>& changes);
   void update_round_trip(size_t number);  // of a link's observers, after a change
   size_t loop_number(size_t site) const { return site % runtime_->lcores().size(); }
+  Result<TimeNs> apply(size_t number, RuleBook::Edit edit);
+  Result<void> prepare(const Pipe& pipe, const link::Change& change, PipeChange& prepared) const;
+  Result<TimeNs> send(size_t number, PipeChange change);
   LcoreLoop& loop_of_site(size_t site) { return *loops_[loop_of_site_[site]]; }
   void close_books();
 
@@ -97,6 +108,7 @@ class Engine {
 
   mutable std::mutex control_;  // one command at a time, and what follows
   std::vector<link::DirectionSpec> specs_;
+  std::vector<RuleBook> rule_books_;                      // as pipes_
   std::vector<std::unique_ptr<LcoreCommand>> abandoned_;  // sent, and not answered in time
   TimeNs started_{};
   TimeNs stopped_{};

@@ -57,32 +57,36 @@ Result<void> Engine::check_headroom(size_t number, const link::DirectionSpec& sp
       "link " + link.name);
 }
 
+// Of its direction from a to b; the other's is the next.
+Result<size_t> Engine::first_number(std::string_view link) const {
+  const auto at = std::find_if(config_.links.begin(), config_.links.end(),
+                               [&](const config::LinkSpec& l) { return l.name == link; });
+  if (at != config_.links.end()) return static_cast<size_t>(at - config_.links.begin()) * 2;
+  std::vector<std::string_view> names;
+  for (const config::LinkSpec& l : config_.links) names.push_back(l.name);
+  return Fail(ErrorCode::kNotFound, fmt::format("there is no link \"{}\"; the links are: {}", link,
+                                                fmt::join(names, ", ")));
+}
+
 Result<TimeNs> Engine::change(std::string_view link, std::optional<uint32_t> direction,
                               const std::vector<link::Change>& changes) {
   const std::lock_guard lock(control_);
-  const auto at = std::find_if(config_.links.begin(), config_.links.end(),
-                               [&](const config::LinkSpec& l) { return l.name == link; });
-  if (at == config_.links.end()) {
-    std::vector<std::string_view> names;
-    for (const config::LinkSpec& l : config_.links) names.push_back(l.name);
-    return Fail(ErrorCode::kNotFound, fmt::format("there is no link \"{}\"; the links are: {}",
-                                                  link, fmt::join(names, ", ")));
-  }
-  const auto first = static_cast<size_t>(at - config_.links.begin()) * 2;
-  for (size_t number = first; number < first + 2; ++number) {
-    if (direction && *direction != number - first) continue;
+  const auto first = first_number(link);
+  if (!first) return tl::unexpected(first.error());
+  for (size_t number = *first; number < *first + 2; ++number) {
+    if (direction && *direction != number - *first) continue;
     link::DirectionSpec spec = specs_[number];
     for (const link::Change& change : changes) ApplyTo(spec, change);
     if (auto fits = check_headroom(number, spec); !fits) return tl::unexpected(fits.error());
   }
   TimeNs applied{};
-  for (size_t number = first; number < first + 2; ++number) {
-    if (direction && *direction != number - first) continue;
+  for (size_t number = *first; number < *first + 2; ++number) {
+    if (direction && *direction != number - *first) continue;
     auto done = apply(number, changes);
     if (!done) return done;
     applied = std::max(applied, *done);
   }
-  update_round_trip(first);
+  update_round_trip(*first);
   return applied - started_;
 }
 
@@ -138,22 +142,83 @@ Result<TimeNs> Engine::start_epoch() {
   return applied - started_;
 }
 
+Result<TimeNs> Engine::add_rule(std::string_view link, uint32_t direction,
+                                const config::Rule& rule) {
+  const std::lock_guard lock(control_);
+  const auto first = first_number(link);
+  if (!first) return tl::unexpected(first.error());
+  if (rule.conditions.roce.needs_observer() &&
+      pipes_[*first + direction]->setup().observer == nullptr) {
+    return Fail(ErrorCode::kConflict,
+                "src_qp, message, index and retransmission are not known, as queue pairs are not "
+                "followed: start the emulator with engine.observer.enabled");
+  }
+  auto edit = rule_books_[*first + direction].add(rule);
+  if (!edit) return tl::unexpected(edit.error());
+  return apply(*first + direction, std::move(*edit));
+}
+
+Result<TimeNs> Engine::remove_rule(std::string_view link, uint32_t direction,
+                                   const std::optional<std::string>& name) {
+  const std::lock_guard lock(control_);
+  const auto first = first_number(link);
+  if (!first) return tl::unexpected(first.error());
+  auto edit = rule_books_[*first + direction].remove(name);
+  if (!edit) return tl::unexpected(edit.error());
+  return apply(*first + direction, std::move(*edit));
+}
+
+Result<void> Engine::prepare(const Pipe& pipe, const link::Change& change,
+                             PipeChange& prepared) const {
+  auto built = pipe.link().prepare(change);
+  if (!built) {
+    Error error = built.error();
+    error.context = "link " + pipe.setup().link->name;
+    return tl::unexpected(error);
+  }
+  prepared.link.push_back(std::move(*built));
+  return {};
+}
+
 Result<TimeNs> Engine::apply(size_t number, const std::vector<link::Change>& changes) {
+  PipeChange prepared;
+  for (const link::Change& change : changes) {
+    if (auto built = prepare(*pipes_[number], change, prepared); !built) {
+      return tl::unexpected(built.error());
+    }
+    prepared.start_epoch |= std::holds_alternative<link::StartEpoch>(change);
+  }
+  auto applied = send(number, std::move(prepared));
+  if (!applied) return applied;
+  for (const link::Change& change : changes) ApplyTo(specs_[number], change);
+  return applied;
+}
+
+// What it does, and which packets that is for, change at the same instant.
+Result<TimeNs> Engine::apply(size_t number, RuleBook::Edit edit) {
+  PipeChange prepared;
+  if (edit.added) {
+    const link::SetFault set{edit.added->number, edit.added->rule.fault};
+    if (auto built = prepare(*pipes_[number], set, prepared); !built) {
+      return tl::unexpected(built.error());
+    }
+  }
+  prepared.rules = edit.placed;
+  auto applied = send(number, std::move(prepared));
+  if (!applied) return applied;
+  const TimeNs at = *applied - started_;
+  rule_books_[number].commit(edit, at);
+  return at;
+}
+
+Result<TimeNs> Engine::send(size_t number, PipeChange change) {
   if (phase_.load() != Phase::kRun) {
     return Fail(ErrorCode::kConflict, "the emulator is not running");
   }
   Pipe& pipe = *pipes_[number];
   auto command = std::make_unique<LcoreCommand>();
   command->pipe = &pipe;
-  for (const link::Change& change : changes) {
-    auto prepared = pipe.link().prepare(change);
-    if (!prepared) {
-      Error error = prepared.error();
-      error.context = "link " + pipe.setup().link->name;
-      return tl::unexpected(error);
-    }
-    command->changes.push_back(std::move(*prepared));
-  }
+  command->change = std::move(change);
   if (!loop_of_site(pipe.setup().to).send(command.get())) {
     return Fail(ErrorCode::kConflict, "too many changes wait for the engine; try again");
   }
@@ -166,7 +231,6 @@ Result<TimeNs> Engine::apply(size_t number, const std::vector<link::Change>& cha
     }
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
-  for (const link::Change& change : changes) ApplyTo(specs_[number], change);
   return TimeNs{command->applied_ns.load()};
 }
 

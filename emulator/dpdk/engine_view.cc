@@ -36,6 +36,23 @@ control::PortSnapshot SnapshotOf(const PortRecord& port) {
   return out;
 }
 
+control::RuleSnapshot SnapshotOf(const RuleRecord& r) {
+  return {.name = r.rule.name,
+          .match = r.rule.match,
+          .limits = r.rule.limits,
+          .action = r.rule.action,
+          .number = r.number,
+          .since = r.since,
+          .removed_at = r.removed_at,
+          .matched = r.tally.matched,
+          .picked = r.tally.picked,
+          .hits = r.tally.hits};
+}
+
+uint32_t NumberOf(control::Direction d) { return d == control::Direction::kAb ? 0 : 1; }
+
+control::Applied AppliedAt(TimeNs at) { return {at}; }
+
 }  // namespace
 
 control::EngineSnapshot EngineView::snapshot() const {
@@ -56,6 +73,9 @@ control::EngineSnapshot EngineView::snapshot() const {
     direction.rdma = d.rdma;
     direction.spec = engine_.direction_spec(i);
     direction.delay = link::OneWayDelay(direction.spec.lanes[0].path);
+    const config::LinkSpec& link = engine_.config().links[i / 2];
+    direction.events = i % 2 == 0 ? link.ab_events : link.ba_events;
+    for (const RuleRecord& rule : d.rules) direction.rules.push_back(SnapshotOf(rule));
     for (const PortRecord& port : record.ports) {
       if (port.site == d.to) direction.egress_port = port.name;
     }
@@ -69,13 +89,22 @@ Result<control::Applied> EngineView::change(std::string_view link,
                                             std::optional<control::Direction> direction,
                                             const std::vector<link::Change>& changes) {
   std::optional<uint32_t> number;
-  if (direction) number = *direction == control::Direction::kAb ? 0 : 1;
-  return engine_.change(link, number, changes).map([](TimeNs at) { return control::Applied{at}; });
+  if (direction) number = NumberOf(*direction);
+  return engine_.change(link, number, changes).map(AppliedAt);
 }
 
-Result<control::Applied> EngineView::start_epoch() {
-  return engine_.start_epoch().map([](TimeNs at) { return control::Applied{at}; });
+Result<control::Applied> EngineView::add_rule(std::string_view link, control::Direction direction,
+                                              const config::Rule& rule) {
+  return engine_.add_rule(link, NumberOf(direction), rule).map(AppliedAt);
 }
+
+Result<control::Applied> EngineView::remove_rule(std::string_view link,
+                                                 control::Direction direction,
+                                                 const std::optional<std::string>& name) {
+  return engine_.remove_rule(link, NumberOf(direction), name).map(AppliedAt);
+}
+
+Result<control::Applied> EngineView::start_epoch() { return engine_.start_epoch().map(AppliedAt); }
 
 Result<std::vector<roce::QpSnapshot>> EngineView::queue_pairs(std::string_view link) {
   return engine_.queue_pairs(link);

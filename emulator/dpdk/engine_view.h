@@ -14,6 +14,10 @@ class EngineView final : public control::EngineControl {
   Result<control::Applied> change(std::string_view link,
                                   std::optional<control::Direction> direction,
                                   const std::vector<link::Change>& changes) override;
+  Result<control::Applied> add_rule(std::string_view link, control::Direction direction,
+                                    const config::Rule& rule) override;
+  Result<control::Applied> remove_rule(std::string_view link, control::Direction direction,
+                                       const std::optional<std::string>& name) override;
   Result<control::Applied> start_epoch() override;
   Result<std::vector<roce::QpSnapshot>> queue_pairs(std::string_view link) override;
   std::string certificate() const override;

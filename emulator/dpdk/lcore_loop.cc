@@ -189,9 +189,7 @@ void LcoreLoop::obey() {
   LcoreCommand* command = nullptr;
   while (commands_.pop(command)) {
     const TimeNs now = clock_.now();
-    for (const link::PreparedChangePtr& change : command->changes) {
-      command->pipe->link().apply(now, *change);
-    }
+    command->pipe->apply(now, command->change);
     command->pipe->publish();
     command->applied_ns.store(now.ns, std::memory_order_release);
   }

@@ -30,7 +30,7 @@ enum class Phase : int {
 // once `applied_ns` is not negative.
 struct LcoreCommand {
   Pipe* pipe = nullptr;
-  std::vector<link::PreparedChangePtr> changes;
+  PipeChange change;
   std::atomic<int64_t> applied_ns{-1};
 };
 

@@ -33,8 +33,12 @@ Result<std::unique_ptr<Pipe>> Pipe::Create(const PipeSetup& setup) {
   auto classes =
       roce::ClassMap::Create(spec.bottleneck, setup.link->unmatched == config::Unmatched::kBypass);
   if (!classes) return tl::unexpected(classes.error());
-  auto rules =
-      roce::RuleTable::Create(ab ? setup.link->ab_rules : setup.link->ba_rules, setup.start);
+  std::vector<roce::RuleMatch> matches;
+  for (const config::Rule& rule : ab ? setup.link->ab_rules : setup.link->ba_rules) {
+    matches.push_back(rule.conditions);
+  }
+  auto rules = roce::RuleTable::Create(
+      matches, setup.start, MakeStreamKey(setup.seed, setup.link->name, setup.direction));
   if (!rules) return tl::unexpected(rules.error());
   return std::unique_ptr<Pipe>(
       new Pipe(setup, std::move(*link), std::move(*store), std::move(*classes), std::move(*rules)));
@@ -68,16 +72,17 @@ size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBur
       continue;
     }
     uint8_t flags = view.ecn != 0 ? link::kEcnCapable : 0;
+    const std::span<const uint8_t> bytes = FirstSegment(packet);
+    roce::QpNote note;
     if (setup_.observer != nullptr) {
-      const std::span<const uint8_t> bytes = FirstSegment(packet);
-      const roce::QpNote note = setup_.observer->observer().ingress(
-          setup_.direction, arrival.at, bytes, view, roce::ParseRoce(bytes, view));
+      note = setup_.observer->observer().ingress(setup_.direction, arrival.at, bytes, view,
+                                                 roce::ParseRoce(bytes, view));
       if (note.entry != roce::kNoQueuePair) {
         flags |= link::kFollowed;
         followed_[sequence_ & followed_mask_] = {setup_.observer->observer().passage(), sequence_};
       }
     }
-    const uint8_t rule = rules_.match(view, arrival.at);
+    const uint8_t rule = rules_.match(view, arrival.at, bytes, note);
     if (capture_ != nullptr) capture_ingress(arrival, sequence_);
     const uint32_t wire_bytes = link::WireBytes(packet->pkt_len);
     offered_[count++] = {.handle = store_->put(packet, arrival.at),
@@ -99,9 +104,22 @@ size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBur
       observe(lost);
     }
     store_->drop(refused.handle);
+    if (refused.rule != 0) rules_.give_back(refused.rule);
     Bump(setup_.ingress->no_buffer);
   }
   return bypassing;
+}
+
+void Pipe::apply(TimeNs now, PipeChange& change) {
+  for (const link::PreparedChangePtr& prepared : change.link) link_->apply(now, *prepared);
+  if (change.rules) rules_.exchange(*change.rules, now);
+  if (change.start_epoch) rules_.start_epoch();
+}
+
+RuleTally Pipe::rule_tally(uint8_t number) const {
+  const link::FaultCounts faults = link_->fault_counts(number);
+  const roce::RuleCounts counts = rules_.counts(number);
+  return {counts.matched, counts.picked, faults.hits, faults.settled};
 }
 
 size_t Pipe::take_over(std::span<Arrival, kBurst> out) {

@@ -4,7 +4,7 @@
 //   release: Link::release -> (site egress, SitePort) -> open: store, verdict -> mbuf
 //
 // Threads: everything on the lcore of the port where the direction ends, but hand_over(), which is
-// for the lcore of the port where it begins, and published(), for any.
+// for the lcore of the port where it begins, and published() and rule_tally(), for any.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -25,6 +25,7 @@
 #include "emulator/dpdk/link_observer.h"
 #include "emulator/dpdk/packet_store.h"
 #include "emulator/dpdk/pcapng_writer.h"
+#include "emulator/dpdk/rule_book.h"
 #include "emulator/dpdk/run_record.h"
 #include "emulator/link/link.h"
 #include "emulator/roce/class_map.h"
@@ -33,6 +34,13 @@
 namespace farspan::dpdk {
 
 inline constexpr size_t kBurst = 32;
+
+// Changes to one direction, in order, at one instant; see LcoreCommand.
+struct PipeChange {
+  std::vector<link::PreparedChangePtr> link;
+  std::optional<std::vector<roce::PlacedRule>> rules;  // the list from then on
+  bool start_epoch = false;                            // of the rules' counts
+};
 
 // A frame with the time at which it came.
 struct Arrival {
@@ -89,6 +97,11 @@ class Pipe {
     if (no_buffer && (ref.flags & link::kDuplicate) == 0) store_->drop(ref.handle);
     return packet;
   }
+
+  // What was replaced is in `change` afterwards, for its owner to free.
+  void apply(TimeNs now, PipeChange& change);
+  // Any thread.
+  RuleTally rule_tally(uint8_t number) const;
 
   // Between bursts; true while there is more to do.
   bool serve() { return setup_.observer != nullptr && setup_.observer->serve(); }

@@ -19,6 +19,7 @@
 #include "emulator/dpdk/clock.h"
 #include "emulator/dpdk/latency_histogram.h"
 #include "emulator/dpdk/port.h"
+#include "emulator/dpdk/rule_book.h"
 #include "emulator/dpdk/spin_gaps.h"
 #include "emulator/link/counters.h"
 #include "emulator/link/pfc.h"
@@ -73,7 +74,8 @@ struct DirectionRecord {
   std::string from;
   std::string to;
   link::DirectionCounters counters;
-  std::optional<roce::ObserverTotals> rdma;  // where an observer runs
+  std::optional<roce::ObserverTotals> rdma{};  // where an observer runs
+  std::vector<RuleRecord> rules{};             // those in force, then those removed
 };
 
 struct LcoreRecord {

@@ -6,15 +6,16 @@
 
 namespace farspan::link {
 Fiber::Fiber(const DirectionSpec& spec, uint32_t lane, StreamKey key, TimeNs start,
-             uint64_t capacity, BlockPool* pool, DirectionCounters* counters, TriggerSink* triggers)
+             uint64_t capacity, BlockPool* pool, DirectionCounters* counters, FaultTable* faults,
+             FiberHost* host)
     : lane_(lane),
       key_(key),
       order_(spec.order),
       duplicate_(spec.duplicate),
       corrupt_(spec.corrupt),
-      faults_(spec.faults),
       counters_(counters),
-      triggers_(triggers),
+      faults_(faults),
+      host_(host),
       loss_(spec.lanes[lane].loss, key, lane, spec.lanes[lane].rate),
       jitter_spec_(spec.jitter),
       jitter_(MakeJitter(spec.jitter, key, lane)),
@@ -97,7 +98,7 @@ void Fiber::enter_disturbed(const PacketRef& served, TimeNs end, bool lost) {
   }
   last_entry_ = entry;
 
-  if (effect.duplicate) {
+  if (effect.duplicate && host_->admit_duplicate()) {
     PacketRef copy = packet;
     copy.flags |= kDuplicate;
     ++counters_->duplicated_packets;
@@ -108,7 +109,10 @@ void Fiber::enter_disturbed(const PacketRef& served, TimeNs end, bool lost) {
 
 Fiber::Disturbance Fiber::disturb(PacketRef& packet, uint64_t index) {
   Disturbance effect;
-  if (packet.rule != 0) fault(packet, index, effect);
+  if (packet.rule != 0) {
+    if (fault(packet, faults_->of(packet.rule), effect)) faults_->hit(packet.rule);
+    faults_->settle(packet.rule);
+  }
   if (duplicate_ > 0 && chance(RandomPurpose::kDuplicate, index) < duplicate_) {
     effect.duplicate = true;
   }
@@ -119,31 +123,35 @@ Fiber::Disturbance Fiber::disturb(PacketRef& packet, uint64_t index) {
   return effect;
 }
 
-void Fiber::fault(PacketRef& packet, uint64_t index, Disturbance& effect) {
-  FARSPAN_CHECK(packet.rule <= faults_.size());
-  const FaultSpec& f = faults_[packet.rule - 1u];
-  if (f.probability < 1 && chance(RandomPurpose::kFault, index) >= f.probability) return;
-  switch (f.kind) {
+// Whether it did what it says.
+bool Fiber::fault(PacketRef& packet, const FaultSpec& fault, Disturbance& effect) {
+  const bool lost = (packet.flags & kDropped) != 0;
+  switch (fault.kind) {
+    case FaultKind::kPass:
+      return true;
+    case FaultKind::kTrigger:
+      host_->triggered(fault.event, packet.due);
+      return true;
     case FaultKind::kDrop:
-      if ((packet.flags & kDropped) == 0) packet.cause = Cause::kFault;
+      if (lost) return false;
       packet.flags |= kDropped;
-      break;
+      packet.cause = Cause::kFault;
+      return true;
     case FaultKind::kDelay:
-      effect.delay = f.delay;
-      break;
+      effect.delay = fault.delay;
+      return !lost;
     case FaultKind::kDuplicate:
       effect.duplicate = true;
-      break;
+      return !lost;
     case FaultKind::kCorrupt:
       packet.flags |= kCorrupted;
-      break;
+      return !lost;
     case FaultKind::kMark:
-      if ((packet.flags & kEcnCapable) != 0) packet.flags |= kMarked;
-      break;
-    case FaultKind::kTrigger:
-      triggers_->triggered(f.event, packet.due);
-      break;
+      if ((packet.flags & kEcnCapable) == 0) return false;
+      packet.flags |= kMarked;
+      return !lost;
   }
+  return false;
 }
 
 void Fiber::put(const PacketRef& packet, TimeNs entry, TimeNs delay) {
@@ -335,7 +343,7 @@ void Fiber::swap_jitter(JitterModel& model, JitterSpec& spec,
   std::swap(jitter_spec_, spec);
   look_for_disturbances();
   jitter_.start_epoch(wire_origin_);
-  if (calendar_ == nullptr) calendar_ = std::move(calendar);
+  take_calendar(calendar);
 }
 
 }  // namespace farspan::link

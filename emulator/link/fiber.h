@@ -24,6 +24,7 @@
 #include "emulator/base/time.h"
 #include "emulator/link/calendar_queue.h"
 #include "emulator/link/counters.h"
+#include "emulator/link/fault_table.h"
 #include "emulator/link/jitter.h"
 #include "emulator/link/loss.h"
 #include "emulator/link/packet_fifo.h"
@@ -32,13 +33,16 @@
 
 namespace farspan::link {
 
-// Receives the firing of kTrigger faults: event index and the instant.
-class TriggerSink {
+// What a fiber asks of its link.
+class FiberHost {
  public:
+  // A kTrigger fault fired: event index and the instant.
   virtual void triggered(uint32_t event, TimeNs at) = 0;
+  // Whether the link has room for a duplicate; one without is counted as our own drop.
+  virtual bool admit_duplicate() = 0;
 
  protected:
-  ~TriggerSink() = default;
+  ~FiberHost() = default;
 };
 
 class Fiber {
@@ -51,7 +55,7 @@ class Fiber {
   static constexpr int64_t kJitterReach = 32;
 
   Fiber(const DirectionSpec& spec, uint32_t lane, StreamKey key, TimeNs start, uint64_t capacity,
-        BlockPool* pool, DirectionCounters* counters, TriggerSink* triggers);
+        BlockPool* pool, DirectionCounters* counters, FaultTable* faults, FiberHost* host);
 
   // A frame whose time on the wire was [start, end). In order.
   void enter(const PacketRef& packet, TimeNs start, TimeNs end) {
@@ -106,6 +110,11 @@ class Fiber {
   bool is_dark(TimeNs since, TimeNs now) const { return dark_from_ <= since && now < dark_until_; }
   void swap_loss(LossModel& model);
   void swap_jitter(JitterModel& model, JitterSpec& spec, std::unique_ptr<CalendarQueue>& calendar);
+  // Where there is none: delay faults reorder.
+  void take_calendar(std::unique_ptr<CalendarQueue>& calendar) {
+    if (calendar_ == nullptr) calendar_ = std::move(calendar);
+  }
+  bool has_calendar() const { return calendar_ != nullptr; }
   void start_epoch(TimeNs now);
 
   // A lower bound on the time from entering to leaving.
@@ -154,7 +163,7 @@ class Fiber {
   bool held_by_order(const Epoch& e) const;
   void enter_disturbed(const PacketRef& packet, TimeNs end, bool lost);
   Disturbance disturb(PacketRef& packet, uint64_t index);
-  void fault(PacketRef& packet, uint64_t index, Disturbance& effect);
+  bool fault(PacketRef& packet, const FaultSpec& fault, Disturbance& effect);
   void put(const PacketRef& packet, TimeNs entry, TimeNs delay);
   void look_for_disturbances() {
     disturbs_ = duplicate_ > 0 || corrupt_ > 0 || jitter_spec_.deviation.ns > 0;
@@ -171,9 +180,9 @@ class Fiber {
   const OrderPolicy order_;
   const double duplicate_;
   const double corrupt_;
-  const std::vector<FaultSpec> faults_;
   DirectionCounters* const counters_;
-  TriggerSink* const triggers_;
+  FaultTable* const faults_;
+  FiberHost* const host_;
 
   LossModel loss_;
   JitterSpec jitter_spec_;

@@ -10,7 +10,7 @@
 namespace farspan::link {
 
 // What a lane tells its link beside the packets.
-class LaneEvents : public TriggerSink {
+class LaneEvents : public FiberHost {
  public:
   virtual void pause_asked(size_t traffic_class, TimeNs at, bool pause) = 0;
 };
@@ -18,10 +18,11 @@ class LaneEvents : public TriggerSink {
 class Lane {
  public:
   Lane(const DirectionSpec& spec, uint32_t number, StreamKey key, TimeNs start, uint64_t capacity,
-       BlockPool* pool, DirectionCounters* counters, LaneEvents* events)
+       BlockPool* pool, DirectionCounters* counters, FaultTable* faults, LaneEvents* events)
       : bottleneck_(spec.bottleneck, spec.lanes[number].rate, key, number, Cause::kTailDrop, pool),
-        fiber_(spec, number, key, start, capacity, pool, counters, events),
+        fiber_(spec, number, key, start, capacity, pool, counters, faults, events),
         drops_(pool),
+        faults_(faults),
         events_(events) {}
 
   // Hands over all that waits in the bottleneck.
@@ -39,14 +40,17 @@ class Lane {
   // `until` is read again after every frame: a trigger may bring it nearer.
   void advance(const TimeNs& until) { bottleneck_.advance(until, *this); }
   // Gives a packet back at once, with its verdict set.
-  void reject(const PacketRef& packet) { drops_.push(packet); }
+  void reject(const PacketRef& packet) {
+    if (packet.rule != 0) faults_->settle(packet.rule);
+    drops_.push(packet);
+  }
   uint64_t waiting_drops() const { return drops_.size(); }
 
   // The bottleneck's sink.
   void served(const PacketRef& packet, TimeNs start, TimeNs end) {
     fiber_.enter(packet, start, end);
   }
-  void dropped(const PacketRef& packet) { drops_.push(packet); }
+  void dropped(const PacketRef& packet) { reject(packet); }
   void ask_pause(size_t traffic_class, TimeNs at, bool pause) {
     events_->pause_asked(traffic_class, at, pause);
   }
@@ -98,6 +102,7 @@ class Lane {
   Bottleneck bottleneck_;
   Fiber fiber_;
   PacketFifo drops_;
+  FaultTable* faults_;
   LaneEvents* events_;
   bool head_is_drop_ = false;
 };

@@ -45,13 +45,16 @@ Link::Impl::Impl(const DirectionSpec& direction, const LinkIdentity& link_identi
       has_triggers(HasTriggers(direction)),
       in_step(direction.lanes.size() > 1 && (has_triggers || HasPfc(direction))),
       pool(MostPackets(direction, capacity), FifoCount(direction)),
+      faults(direction.faults),
       selector(direction.lanes, direction.rehash),
       lanes_asking(direction.bottleneck.classes.size()),
       densest(DensestChanges(direction).changes),
+      has_calendars(Fiber::NeedsCalendar(direction)),
       glass_mm(direction.lanes.size()) {
   lanes.reserve(spec.lanes.size());
   for (uint32_t i = 0; i < spec.lanes.size(); ++i) {
-    lanes.emplace_back(spec, i, key, start, MostPackets(spec, capacity), &pool, &counters, this);
+    lanes.emplace_back(spec, i, key, start, MostPackets(spec, capacity), &pool, &counters, &faults,
+                       this);
   }
   trigger_fired.assign(spec.timeline.size(), false);
   events.reserve((3 * spec.timeline.size() + 4 * Fiber::kMaxChanges) * lanes.size());
@@ -102,6 +105,16 @@ void Link::Impl::reject(size_t lane, PacketRef packet, Cause cause) {
   packet.flags |= kDropped;
   packet.cause = cause;
   lanes[lane].reject(packet);
+}
+
+// Memory is planned for duplicates where the specification has any; rules that come later share the
+// spare room.
+bool Link::Impl::admit_duplicate() {
+  if (held() < MostPackets(spec, capacity)) return true;
+  ++counters.duplicated_packets;
+  ++counters.dropped_packets[static_cast<size_t>(Cause::kStoreFull)];
+  ++released_packets;
+  return false;
 }
 
 void Link::Impl::count(std::span<const PacketRef> released) {
@@ -200,6 +213,7 @@ DirectionCounters Link::counters() const {
   }
   return counters;
 }
+FaultCounts Link::fault_counts(uint8_t rule) const { return impl_->faults.counts(rule); }
 
 void Link::tell_pauses_to(PauseSink* sink) { impl_->pauses = sink; }
 

@@ -29,6 +29,7 @@
 #include "emulator/base/result.h"
 #include "emulator/base/time.h"
 #include "emulator/link/counters.h"
+#include "emulator/link/fault_table.h"
 #include "emulator/link/packet_ref.h"
 #include "emulator/link/pfc.h"
 #include "emulator/link/spec.h"
@@ -80,6 +81,8 @@ class Link {
   void apply(TimeNs now, PreparedChange& change);
 
   DirectionCounters counters() const;
+  // Any thread: of the fault rule with that number.
+  FaultCounts fault_counts(uint8_t rule) const;
 
  private:
   struct Impl;

@@ -93,6 +93,13 @@ void Link::Impl::apply(TimeNs now, PreparedChange& prepared) {
     publish_room();
     return;
   }
+  if (const auto* set = std::get_if<SetFault>(&prepared.change)) {
+    faults.set(set->rule, set->fault);
+    if (set->fault.kind == FaultKind::kTrigger) {
+      has_triggers = true;
+      in_step = lanes.size() > 1;
+    }
+  }
   const int named = LaneOf(prepared.change);
   for (uint32_t lane = 0; lane < lanes.size(); ++lane) {
     if (named == kAllLanes || named == static_cast<int>(lane)) change_lane(now, prepared, lane);
@@ -135,7 +142,10 @@ void Link::Impl::change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane
     fiber.swap_loss(prepared.loss[lane]);
   } else if (std::holds_alternative<SetJitter>(change)) {
     fiber.swap_jitter(prepared.jitter[lane], prepared.jitter_specs[lane], prepared.calendars[lane]);
+  } else if (std::holds_alternative<SetFault>(change)) {
+    fiber.take_calendar(prepared.calendars[lane]);
   }
+  if (fiber.has_calendar()) has_calendars.store(true, std::memory_order_relaxed);
 }
 
 void Link::Impl::look_when_dark(TimeNs now, TimeNs duration, uint32_t lane) {
@@ -194,16 +204,20 @@ void Link::Impl::start_epoch(TimeNs now) {
 PreparedChange Link::Impl::build_change(const Change& change) const {
   PreparedChange prepared;
   prepared.change = change;
+  const auto calendar_for = [&](bool reorders, const JitterSpec& jitter) {
+    return reorders && !has_calendars.load(std::memory_order_relaxed)
+               ? Fiber::MakeCalendar(spec, jitter, MostPackets(spec, capacity), start)
+               : nullptr;
+  };
   for (uint32_t lane = 0; lane < spec.lanes.size(); ++lane) {
     if (const auto* c = std::get_if<SetLoss>(&change)) {
       prepared.loss.emplace_back(c->loss, key, lane, spec.lanes[lane].rate);
     } else if (const auto* j = std::get_if<SetJitter>(&change)) {
       prepared.jitter.push_back(Fiber::MakeJitter(j->jitter, key, lane));
       prepared.jitter_specs.push_back(j->jitter);
-      prepared.calendars.push_back(
-          Fiber::Reorders(j->jitter) && !Fiber::NeedsCalendar(spec)
-              ? Fiber::MakeCalendar(spec, j->jitter, MostPackets(spec, capacity), start)
-              : nullptr);
+      prepared.calendars.push_back(calendar_for(Fiber::Reorders(j->jitter), j->jitter));
+    } else if (const auto* f = std::get_if<SetFault>(&change)) {
+      prepared.calendars.push_back(calendar_for(f->fault.kind == FaultKind::kDelay, spec.jitter));
     }
   }
   return prepared;

@@ -15,7 +15,7 @@ struct PreparedChange {
   std::vector<LossModel> loss;      // SetLoss: for each lane
   std::vector<JitterModel> jitter;  // SetJitter: for each lane
   std::vector<JitterSpec> jitter_specs;
-  std::vector<std::unique_ptr<CalendarQueue>> calendars;
+  std::vector<std::unique_ptr<CalendarQueue>> calendars;  // SetJitter, SetFault: for each lane
   // A live StartEpoch: ChangesBack(), and the timeline anew.
   std::vector<PreparedChange> back;
   std::vector<PreparedChange> timeline;
@@ -62,6 +62,7 @@ struct Link::Impl final : LaneEvents {
   void schedule(const Event& event);
   void triggered(uint32_t event, TimeNs at) override;
   void pause_asked(size_t traffic_class, TimeNs at, bool pause) override;
+  bool admit_duplicate() override;
   void happen(const Event& event);
   void apply(TimeNs now, PreparedChange& prepared);
   void change_lane(TimeNs now, PreparedChange& prepared, uint32_t lane);
@@ -81,11 +82,12 @@ struct Link::Impl final : LaneEvents {
   const LinkCapacity capacity;
   const StreamKey key;
   const TimeNs start;
-  const bool has_triggers;
-  const bool in_step;  // lanes keep step with each other: what they do is of one order
+  bool has_triggers;
+  bool in_step;  // lanes keep step with each other: what they do is of one order
 
   BlockPool pool;
   DirectionCounters counters;
+  FaultTable faults;
   uint64_t released_packets = 0;
   std::vector<Lane> lanes;
   LaneSelector selector;
@@ -103,6 +105,7 @@ struct Link::Impl final : LaneEvents {
   // For prepare(), from its own thread:
   std::atomic<uint32_t> in_flight{1};  // paths or cuts that still matter, of the worst lane
   std::atomic<bool> events_fit{true};
+  std::atomic<bool> has_calendars;
   std::vector<std::atomic<int64_t>> glass_mm;  // of each lane's working path
 };
 

@@ -87,7 +87,17 @@ struct ChangeRules {
     return {};
   }
   Result<void> operator()(const SetJitter& c) const { return Validate(c.jitter); }
+  Result<void> operator()(const SetFault& c) const {
+    if (c.rule == 0) return Fail(ErrorCode::kInvalid, "rules are numbered from 1");
+    return fault(c.fault);
+  }
   Result<void> operator()(const StartEpoch&) const { return {}; }
+  Result<void> fault(const FaultSpec& fault) const {
+    if (fault.delay.ns < 0) return Fail(ErrorCode::kInvalid, "a rule delays by less than nothing");
+    if (fault.kind != FaultKind::kTrigger) return {};
+    if (fault.event < spec.timeline.size() && spec.timeline[fault.event].triggered) return {};
+    return Fail(ErrorCode::kInvalid, "a rule triggers an event that does not wait for one");
+  }
 };
 
 Result<void> ValidatePfc(const BottleneckSpec& bottleneck) {
@@ -158,16 +168,15 @@ Result<void> ValidateDirection(const DirectionSpec& spec) {
     return Fail(ErrorCode::kInvalid, "a bottleneck has 1 to 64 classes");
   }
   if (auto valid = ValidatePfc(spec.bottleneck); !valid) return valid;
-  if (spec.faults.size() > 255) return Fail(ErrorCode::kInvalid, "a link has at most 255 rules");
+  if (spec.faults.size() > FaultTable::kMaxFaults) {
+    return Fail(ErrorCode::kInvalid, "a link has at most 255 rules");
+  }
   for (const LaneSpec& lane : spec.lanes) {
     if (auto valid = Validate(lane.loss, lane.rate); !valid) return valid;
   }
   if (auto valid = Validate(spec.jitter); !valid) return valid;
   for (const FaultSpec& fault : spec.faults) {
-    if (fault.kind != FaultKind::kTrigger) continue;
-    if (fault.event >= spec.timeline.size() || !spec.timeline[fault.event].triggered) {
-      return Fail(ErrorCode::kInvalid, "a rule triggers an event that does not wait for one");
-    }
+    if (auto valid = ChangeRules{spec, {}}.fault(fault); !valid) return valid;
   }
   for (size_t i = 0; i < spec.timeline.size(); ++i) {
     const Change& change = spec.timeline[i].change;

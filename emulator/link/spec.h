@@ -150,14 +150,13 @@ struct JitterSpec {
   std::vector<int16_t> table;  // tc's .dist: quantiles in 1/8192 standard deviations
 };
 
-enum class FaultKind { kDrop, kDelay, kDuplicate, kCorrupt, kMark, kTrigger };
+enum class FaultKind { kPass, kDrop, kDelay, kDuplicate, kCorrupt, kMark, kTrigger };
 
 // What happens, on entering the fiber, to a packet that the driver matched (PacketRef::rule).
 struct FaultSpec {
-  FaultKind kind = FaultKind::kDrop;
-  double probability = 1;
-  TimeNs delay{};      // kDelay
-  uint32_t event = 0;  // kTrigger: index into DirectionSpec::timeline
+  FaultKind kind = FaultKind::kPass;  // counted, and left alone
+  TimeNs delay{};                     // kDelay
+  uint32_t event = 0;                 // kTrigger: index into DirectionSpec::timeline
 };
 
 // --- Lanes -----------------------------------------------------------------------------------
@@ -204,13 +203,18 @@ struct SetLoss {
 struct SetJitter {
   JitterSpec jitter;
 };
+// What happens to the packets whose PacketRef::rule is `rule`; see FaultTable.
+struct SetFault {
+  uint8_t rule = 1;
+  FaultSpec fault;
+};
 // Wire time and packet counts of all random processes start again at 0, with the same keys. Asked
 // live, the timeline starts again too: cuts, paths, rates, loss or jitter, whichever of these it
 // changes, are first set back to the specification. In the timeline it does not restart that.
 struct StartEpoch {};
 
-using Change =
-    std::variant<Cut, Restore, SetPath, ProtectionSwitch, SetRate, SetLoss, SetJitter, StartEpoch>;
+using Change = std::variant<Cut, Restore, SetPath, ProtectionSwitch, SetRate, SetLoss, SetJitter,
+                            SetFault, StartEpoch>;
 
 struct TimelineEvent {
   TimeNs at{};             // since the epoch's start; since the trigger where `triggered`
@@ -234,8 +238,8 @@ struct DirectionSpec {
   double corrupt = 0;    // probability
   OrderPolicy order = OrderPolicy::kFiber;
   RehashPolicy rehash = RehashPolicy::kResilient;
-  TimeNs detection{50'000'000};  // from a lane's failure until its flows move
-  std::vector<FaultSpec> faults;
+  TimeNs detection{50'000'000};         // from a lane's failure until its flows move
+  std::vector<FaultSpec> faults;        // [i]: of packets whose rule is i + 1
   std::vector<TimelineEvent> timeline;  // any order
 };
 

@@ -1,6 +1,7 @@
 #include "emulator/roce/rewrite.h"
 
 #include "emulator/roce/frame_view.h"
+#include "emulator/roce/roce_view.h"
 
 namespace farspan::roce {
 
@@ -41,10 +42,13 @@ bool SetCe(std::span<uint8_t> frame) {
 
 bool CorruptPayload(std::span<uint8_t> frame, uint64_t random) {
   const FrameView view = ParseSegment(frame);
-  const uint64_t bits = uint64_t{view.payload_bytes()} * 8;
+  const bool roce = view.has_ports && view.protocol == kProtocolUdp && view.dst_port == kRocePort &&
+                    view.payload_bytes() > kBthBytes;
+  const uint32_t kept = roce ? kBthBytes : 0;
+  const uint64_t bits = uint64_t{view.payload_bytes() - kept} * 8;
   if (bits == 0) return false;
   const uint64_t bit = random % bits;  // bits < 2^35: the bias is below 2^-29
-  frame[view.payload_offset + bit / 8] ^= static_cast<uint8_t>(1u << bit % 8);
+  frame[view.payload_offset + kept + bit / 8] ^= static_cast<uint8_t>(1u << bit % 8);
   return true;
 }
 

@@ -14,9 +14,9 @@ namespace farspan::roce {
 bool SetCe(std::span<uint8_t> frame);
 
 // Flips one bit of the L4 payload, chosen uniformly by `random`; checksums and RoCE's ICRC are left
-// stale, headers and Ethernet padding whole. For protocols other than UDP and TCP the payload is
-// what follows the IP headers. False, and nothing changed, where the frame has no payload or is
-// not IP.
+// stale, headers, RoCE's BTH and Ethernet padding whole: it is the same queue pair that gets it.
+// For protocols other than UDP and TCP the payload is what follows the IP headers. False, and
+// nothing changed, where the frame has no payload or is not IP.
 bool CorruptPayload(std::span<uint8_t> frame, uint64_t random);
 
 }  // namespace farspan::roce

@@ -1,6 +1,6 @@
-// Bodies of PATCH and POST on a link: the first byte picks the request, the rest is the body. What
-// is accepted must be a change that the link can be asked for; what is refused must say why, as
-// JSON.
+// Bodies of PATCH and POST on a link and its rules: the first byte picks the request, the rest is
+// the body. What is accepted must be a change that the link can be asked for; what is refused must
+// say why, as JSON.
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -8,6 +8,7 @@
 
 #include "emulator/base/check.h"
 #include "emulator/control/api.h"
+#include "emulator/roce/rule_table.h"
 #include "tests/support/fake_engine.h"
 
 namespace farspan::control {
@@ -39,6 +40,21 @@ void CheckChange(const DirectionSnapshot& direction, const link::Change& change)
   }
 }
 
+void CheckRefusal(const Error& error) {
+  FARSPAN_CHECK(error.code == ErrorCode::kInvalid && !error.message.empty());
+  FARSPAN_CHECK(nlohmann::json::accept(ErrorJson("invalid", error.text())));
+}
+
+void CheckRule(const EngineSnapshot& engine, std::string_view body) {
+  const auto plan = PlanRule(engine, "chi-nyc", body);
+  if (!plan) return CheckRefusal(plan.error());
+  FARSPAN_CHECK(!plan->name.empty() && !plan->rules.empty() && plan->rules.size() <= 2);
+  for (const auto& [direction, rule] : plan->rules) {
+    FARSPAN_CHECK(rule.name == plan->name);
+    FARSPAN_CHECK(roce::RuleTable::Validate(rule.conditions).has_value());
+  }
+}
+
 }  // namespace
 }  // namespace farspan::control
 
@@ -49,10 +65,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr decltype(&PlanSettings) kPlans[] = {PlanSettings, PlanCut, PlanRestore};
   if (size == 0) return 0;
   const std::string_view body(reinterpret_cast<const char*>(data + 1), size - 1);
+  if (data[0] >= 0x80) {
+    CheckRule(engine, body);
+    return 0;
+  }
   const auto plan = kPlans[data[0] % 3](engine, "chi-nyc", body);
   if (!plan) {
-    FARSPAN_CHECK(plan.error().code == ErrorCode::kInvalid && !plan.error().message.empty());
-    FARSPAN_CHECK(nlohmann::json::accept(ErrorJson("invalid", plan.error().text())));
+    CheckRefusal(plan.error());
     return 0;
   }
   FARSPAN_CHECK(!plan->empty() && plan->size() <= 2);

@@ -1,6 +1,7 @@
 // An EngineControl without an engine: two links, numbers that add up, and a note of what was asked.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -130,6 +131,43 @@ class FakeEngine : public EngineControl {
     return Applied{state_.uptime};
   }
 
+  Result<Applied> add_rule(std::string_view link, Direction direction,
+                           const config::Rule& rule) override {
+    const std::lock_guard lock(mutex_);
+    if (refusal_) return tl::unexpected(*refusal_);
+    DirectionSnapshot& d = find(link, direction);
+    d.rules.push_back({.name = rule.name,
+                       .match = rule.match,
+                       .limits = rule.limits,
+                       .action = rule.action,
+                       .number = static_cast<uint8_t>(d.rules.size() + 1),
+                       .since = state_.uptime,
+                       .matched = 12,
+                       .picked = 3,
+                       .hits = 2});
+    rules_.push_back(rule);
+    return Applied{state_.uptime};
+  }
+
+  Result<Applied> remove_rule(std::string_view link, Direction direction,
+                              const std::optional<std::string>& name) override {
+    const std::lock_guard lock(mutex_);
+    if (refusal_) return tl::unexpected(*refusal_);
+    bool found = !name;
+    for (RuleSnapshot& rule : find(link, direction).rules) {
+      if ((name && rule.name != *name) || rule.removed_at != kNever) continue;
+      rule.removed_at = state_.uptime;
+      found = true;
+    }
+    if (!found) return Fail(ErrorCode::kNotFound, "no rule \"" + *name + '"');
+    return Applied{state_.uptime};
+  }
+
+  std::vector<config::Rule> rules() const {
+    const std::lock_guard lock(mutex_);
+    return rules_;
+  }
+
   Result<Applied> start_epoch() override {
     const std::lock_guard lock(mutex_);
     if (refusal_) return tl::unexpected(*refusal_);
@@ -161,6 +199,12 @@ class FakeEngine : public EngineControl {
   }
 
  private:
+  DirectionSnapshot& find(std::string_view link, Direction direction) {
+    return *std::find_if(
+        state_.directions.begin(), state_.directions.end(),
+        [&](const DirectionSnapshot& d) { return d.link == link && d.direction == direction; });
+  }
+
   static void apply(DirectionSnapshot& d, const link::Change& change) {
     link::LaneSpec& lane = d.spec.lanes.front();
     if (const auto* path = std::get_if<link::SetPath>(&change)) {
@@ -178,6 +222,7 @@ class FakeEngine : public EngineControl {
   mutable std::mutex mutex_;
   EngineSnapshot state_;
   std::vector<Call> calls_;
+  std::vector<config::Rule> rules_;
   std::optional<Error> refusal_;
 };
 

@@ -130,8 +130,7 @@ link::ClassSpec Generator::traffic_class() {
 
 link::FaultSpec Generator::fault() {
   link::FaultSpec fault;
-  fault.kind = static_cast<link::FaultKind>(dice_.below(5));
-  fault.probability = dice_.chance(0.5) ? 1 : dice_.unit();
+  fault.kind = static_cast<link::FaultKind>(dice_.below(6));
   fault.delay = some_time(dice_.chance(0.5) ? 5 * service_ns_ : delay_ns_);
   return fault;
 }

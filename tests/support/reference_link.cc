@@ -258,18 +258,17 @@ void Reference::disturb(uint32_t lane, uint64_t index, PacketRef& packet, TimeNs
   };
   if (packet.rule != 0) {
     const link::FaultSpec& fault = spec_.faults.at(packet.rule - 1u);
-    const bool acts = happens(RandomPurpose::kFault, fault.probability);
-    if (acts && fault.kind == link::FaultKind::kDrop && (packet.flags & link::kDropped) == 0) {
+    if (fault.kind == link::FaultKind::kDrop && (packet.flags & link::kDropped) == 0) {
       packet.flags |= link::kDropped;
       packet.cause = Cause::kFault;
     }
-    if (acts && fault.kind == link::FaultKind::kDelay) extra = fault.delay;
-    if (acts && fault.kind == link::FaultKind::kDuplicate) twice = true;
-    if (acts && fault.kind == link::FaultKind::kCorrupt) packet.flags |= link::kCorrupted;
-    if (acts && fault.kind == link::FaultKind::kMark && (packet.flags & link::kEcnCapable) != 0) {
+    if (fault.kind == link::FaultKind::kDelay) extra = fault.delay;
+    if (fault.kind == link::FaultKind::kDuplicate) twice = true;
+    if (fault.kind == link::FaultKind::kCorrupt) packet.flags |= link::kCorrupted;
+    if (fault.kind == link::FaultKind::kMark && (packet.flags & link::kEcnCapable) != 0) {
       packet.flags |= link::kMarked;
     }
-    if (acts && fault.kind == link::FaultKind::kTrigger && !fired_[fault.event]) {
+    if (fault.kind == link::FaultKind::kTrigger && !fired_[fault.event]) {
       fired_[fault.event] = true;
       const link::TimelineEvent& event = spec_.timeline[fault.event];
       schedule(packet.due + event.at, 1, event.change);

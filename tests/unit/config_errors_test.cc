@@ -162,7 +162,7 @@ TEST(ConfigErrors, LossAndJitter) {
       });
 }
 
-TEST(ConfigErrors, QueuesLanesTimelineRules) {
+TEST(ConfigErrors, QueuesLanesTimelineTraces) {
   ExpectRefused(
       "[[sites]]\nname=\"a\"\nport=\"e1\"\n[[sites]]\nname=\"b\"\nport=\"e2\"\n[[links]]\n"
       "name=\"w\"\na=\"a\"\nb=\"b\"\ndistance=\"100 km\"\n",
@@ -211,6 +211,17 @@ TEST(ConfigErrors, QueuesLanesTimelineRules) {
           {"timeline = [{after = \"1 s\", action = \"cut\"}]",
            "lab.toml:12:13: a timeline event: waits for a trigger (\"after\"), but has no "
            "\"name\""},
+          {"traces = {rate = \"no.csv\"}",
+           "lab.toml:12:18: rate: no.csv: cannot read it: no such "
+           "file"},
+          {"traces = {speed = \"no.csv\"}", "lab.toml:12:11: unknown key \"speed\" in traces"},
+      });
+}
+
+TEST(ConfigErrors, Rules) {
+  ExpectRefused(
+      std::string(kWire) + "delay = \"1 ms\"\n",
+      {
           {"rules = [{nth = 1}]", "lab.toml:12:10: a rule: has no \"action\""},
           {"rules = [{nth = 0, action = \"drop\"}]", "lab.toml:12:17: nth: 0 is out of range"},
           {"rules = [{src = \"10.0.0.1/33\", action = \"drop\"}]",
@@ -222,10 +233,18 @@ TEST(ConfigErrors, QueuesLanesTimelineRules) {
           {"rules = [{action = \"trigger\", event = \"x\"}]",
            "lab.toml:12:39: event: no timeline event \"x\" waits for a trigger"},
           {"rules = [{action = \"delay\"}]", "lab.toml:12:10: delay: goes with action = \"delay\""},
-          {"traces = {rate = \"no.csv\"}",
-           "lab.toml:12:18: rate: no.csv: cannot read it: no such "
-           "file"},
-          {"traces = {speed = \"no.csv\"}", "lab.toml:12:11: unknown key \"speed\" in traces"},
+          {"rules = [{match = \"udp dscp=99\", action = \"drop\"}]",
+           "lab.toml:12:19: dscp: 99 is out of range"},
+          {"rules = [{match = \"udp tpc\", action = \"drop\"}]",
+           "lab.toml:12:19: match: \"tpc\" is no KEY=VALUE", "did you mean \"tcp\"?"},
+          {"rules = [{match = \"dcsp=9\", action = \"drop\"}]",
+           "lab.toml:12:19: unknown key \"dcsp\" in a rule; did you mean \"dscp\"?"},
+          {"rules = [{match = \"udp\", protocol = 6, action = \"drop\"}]",
+           "lab.toml:12:19: match: has \"protocol\", which is given by itself too"},
+          {"rules = [{name = \"r2\", action = \"drop\"}, {action = \"drop\"}]",
+           "lab.toml:12:9: rules: two rules are called \"r2\""},
+          {"rules = [{after = \"r2\", action = \"drop\"}]",
+           "lab.toml:12:19: after: no rule of this direction is called \"r2\""},
       });
 }
 

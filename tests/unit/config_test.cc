@@ -287,7 +287,7 @@ action = "trigger"
 event = "break"
 [[links.rules]]
 every = 100
-first = 3
+count = 3
 action = "delay"
 delay = "1 ms"
 probability = "50 %"
@@ -295,7 +295,7 @@ probability = "50 %"
   EXPECT_EQ(link.unmatched, Unmatched::kBypass);
   ASSERT_EQ(link.ab_rules.size(), 2u);
   ASSERT_EQ(link.ab.faults.size(), 2u);
-  const roce::RuleMatch& match = link.ba_rules[0];
+  const roce::RuleMatch& match = link.ba_rules[0].conditions;
   EXPECT_EQ(match.src->length, 24);
   EXPECT_EQ(match.dst->ip_version, 6);
   EXPECT_EQ(match.dst->length, 128);
@@ -313,11 +313,42 @@ probability = "50 %"
   EXPECT_EQ(link.ab.faults[0].kind, link::FaultKind::kTrigger);
   EXPECT_EQ(link.ab.faults[0].event, 0u);
   EXPECT_TRUE(link.ab.timeline[0].triggered);
-  EXPECT_EQ(link.ab_rules[1].start, 100u);
-  EXPECT_EQ(link.ab_rules[1].every, 100u);
-  EXPECT_EQ(link.ab_rules[1].count, 3u);
+  EXPECT_EQ(link.ab_rules[1].conditions.start, 100u);
+  EXPECT_EQ(link.ab_rules[1].conditions.every, 100u);
+  EXPECT_EQ(link.ab_rules[1].conditions.count, 3u);
   EXPECT_EQ(link.ab.faults[1].delay, 1_ms);
-  EXPECT_EQ(link.ab.faults[1].probability, 0.5);
+  EXPECT_EQ(link.ab_rules[1].conditions.probability, 0.5);
+}
+
+TEST(Config, RulesInOneLine) {
+  const LinkSpec link = LoadLink(R"(delay = "1 ms"
+[[links.rules]]
+name = "voice"
+match = "udp dst_port=4791 dscp=AF31"
+action = "pass"
+[[links.rules]]
+match = "tcp"
+frame_size = ["64 B", "1518 B"]
+after = "voice"
+from = "1 ms"
+for = "5 ms"
+action = "drop"
+)");
+  ASSERT_EQ(link.ab_rules.size(), 2u);
+  const Rule& voice = link.ab_rules[0];
+  EXPECT_EQ(voice.name, "voice");
+  EXPECT_EQ(voice.match, "udp dst_port=4791 dscp=AF31");
+  EXPECT_EQ(voice.limits, "");
+  EXPECT_EQ(voice.action, "pass");
+  EXPECT_EQ(voice.conditions,
+            (roce::RuleMatch{.dst_port = {{4791, 4791}}, .protocol = 17, .dscp = 26}));
+  const Rule& after = link.ba_rules[1];
+  EXPECT_EQ(after.name, "r2");
+  EXPECT_EQ(after.match, "tcp frame_size=\"64 B,1518 B\"");
+  EXPECT_EQ(after.limits, "after=voice for=\"5 ms\" from=\"1 ms\"");
+  EXPECT_EQ(after.conditions.after, 1);
+  EXPECT_EQ(after.conditions.from, 1_ms);
+  EXPECT_EQ(after.conditions.until, 6_ms);
 }
 
 TEST(Config, EngineKeys) {

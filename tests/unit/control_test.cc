@@ -273,6 +273,124 @@ TEST_F(ControlTest, EpochStartsOnEveryLink) {
   EXPECT_EQ(engine_.calls().size(), 2u);
 }
 
+// --- Rules -----------------------------------------------------------------------------------
+
+TEST_F(ControlTest, RulesAreAddedListedAndRemoved) {
+  start();
+  const std::string rules = "/api/v1/links/chi-nyc/rules";
+  const auto added =
+      post(rules, R"({"match":"udp dst_port=4791","action":"drop","count":1,"direction":"ab"})");
+  ASSERT_EQ(Status(added), 200) << Body(added);
+  EXPECT_EQ(json::parse(added->body)["rule"], "r1");
+  EXPECT_EQ(json::parse(added->body)["applied"].size(), 1u);
+  EXPECT_EQ(json::parse(added->body)["applied"][0]["at_ns"], engine_.snapshot().uptime.ns);
+  ASSERT_EQ(Status(post(rules, R"({"action":"mark","probability":"1 %"})")), 200);
+  ASSERT_EQ(engine_.rules().size(), 3u);
+  EXPECT_EQ(engine_.rules()[0].conditions.count, 1u);
+  EXPECT_EQ(engine_.rules()[0].conditions.dst_port, (roce::PortRange{4791, 4791}));
+  EXPECT_EQ(engine_.rules()[1].conditions.probability, 0.01);
+
+  const json all = json::parse(Body(get(rules)));
+  EXPECT_EQ(all["schema"], "farspan.rules.v1");
+  ASSERT_EQ(all["rules"].size(), 3u);
+  EXPECT_EQ(all["rules"][0]["match"], "udp dst_port=4791");
+  EXPECT_EQ(all["rules"][0]["limits"], "count=1");
+  EXPECT_EQ(all["rules"][0]["action"], "drop");
+  EXPECT_EQ(all["rules"][0]["hit_packets"], 2);
+  EXPECT_EQ(json::parse(Body(get(rules + "/r2")))["rules"].size(), 2u);
+  EXPECT_NE(Body(get("/metrics"))
+                .find("farspan_link_rule_hit_packets_total{link=\"chi-nyc\","
+                      "direction=\"ab\",rule=\"r1\"} 2\n"),
+            std::string::npos);
+
+  const auto remove = [&](const std::string& path, const std::string& body) {
+    return client().Delete(path, body, "application/json");
+  };
+  EXPECT_EQ(Status(remove(rules + "/r2", R"({"direction":"ba"})")), 200);
+  EXPECT_EQ(json::parse(Body(get(rules + "/r2")))["rules"][0]["in_force"], true);
+  EXPECT_EQ(json::parse(Body(get(rules + "/r2")))["rules"][1]["in_force"], false);
+  EXPECT_EQ(Status(remove(rules + "/r9", "")), 404);
+  EXPECT_EQ(Status(remove(rules, "")), 200);
+  EXPECT_EQ(Status(remove(rules + "/r1", "")), 404);
+  EXPECT_EQ(Status(remove("/api/v1/links/none/rules", "")), 404);
+  EXPECT_EQ(Status(get("/api/v1/links/none/rules")), 404);
+  EXPECT_EQ(Status(get(rules + "/r9")), 404);
+  ASSERT_EQ(Status(post(rules, R"({"action":"pass"})")), 200);
+  EXPECT_EQ(engine_.rules().back().name, "r3") << "names are not used again";
+}
+
+TEST_F(ControlTest, BadRulesSayWhatWasExpected) {
+  const std::vector<std::pair<std::string, std::string>> rows = {
+      {R"({})", "has no \"action\""},
+      {R"({"match":"udp"})", "has no \"action\""},
+      {R"({"action":"dorp"})", "did you mean \"drop\"?"},
+      {R"({"action":"drop","mach":"udp"})", "unknown key \"mach\""},
+      {R"({"action":"drop","match":"dscp=99"})", "dscp"},
+      {R"({"action":"drop","match":"dcsp=9"})", "did you mean \"dscp\"?"},
+      {R"({"action":"drop","match":"upd"})", "did you mean \"udp\"?"},
+      {R"({"action":"drop","match":"udp protocol=6"})", "gives \"protocol\" twice"},
+      {R"({"action":"drop","match":"udp","protocol":"tcp"})", "given by itself too"},
+      {R"({"action":"drop","match":"count=1"})", "\"count\" is no condition"},
+      {R"({"action":"drop","match":"udp=\u0000"})", "control characters"},
+      {R"({"action":"drop","match":"qp=0x1000000"})", "a queue pair number such as 0x11"},
+      {R"({"action":"drop","psn":"9-x"})", "a PSN such as 1000"},
+      {R"({"action":"drop","match":"opcode=akc"})", "did you mean \"ack\""},
+      {R"({"action":"drop","match":"opcode=0x100"})", "an opcode from 0 to 0xff"},
+      {R"({"action":"drop","match":"part=lst"})", "did you mean \"last\"?"},
+      {R"({"action":"drop","match":"message=0"})", "message: 0 is out of range"},
+      {R"({"action":"drop","match":"retransmision"})", "did you mean \"retransmission\"?"},
+      {R"({"action":"drop","match":"ecn=ecx"})", "ecn: unknown word"},
+      {R"({"action":"drop","count":0})", "count: 0 is out of range"},
+      {R"({"action":"drop","count":"-1"})", "count: -1 is out of range"},
+      {R"({"action":"drop","probability":0.5})", "probability"},
+      {R"({"action":"drop","for":"0 ms"})", "longer than nothing"},
+      {R"({"action":"drop","for":"1 ms","until":"2 ms"})", "excludes"},
+      {R"({"action":"drop","after":"r7"})", "no rule of this direction is called \"r7\""},
+      {R"({"action":"drop","delay":"1 ms"})", "goes with action"},
+      {R"({"action":"delay"})", "goes with action"},
+      {R"({"action":"trigger","event":"x"})", "no timeline event"},
+      {R"({"action":"drop","lane":0})", "all lanes"},
+      {R"({"action":"drop","name":"a/b"})", "letters, digits"},
+      {R"({"action":"drop","direction":"up"})", "expected \"ab\" or \"ba\""},
+      {"{", "not JSON"},
+  };
+  start();
+  for (const auto& [body, message] : rows) {
+    const auto answer = post("/api/v1/links/chi-nyc/rules", body);
+    EXPECT_EQ(Status(answer), 400) << body;
+    EXPECT_NE(Body(answer).empty()
+                  ? std::string::npos
+                  : json::parse(Body(answer))["error"]["message"].get<std::string>().find(message),
+              std::string::npos)
+        << body << " -> " << Body(answer);
+  }
+  EXPECT_TRUE(engine_.rules().empty());
+  EXPECT_EQ(Status(post("/api/v1/links/none/rules", R"({"action":"drop"})")), 404);
+  ASSERT_EQ(Status(post("/api/v1/links/chi-nyc/rules", R"({"action":"drop","name":"x"})")), 200);
+  EXPECT_EQ(Status(post("/api/v1/links/chi-nyc/rules", R"({"action":"drop","name":"x"})")), 409);
+}
+
+TEST_F(ControlTest, RulesAreGuardedAsAllChangesAre) {
+  start();
+  const std::string rules = "/api/v1/links/chi-nyc/rules";
+  EXPECT_EQ(Status(client().Post(rules, R"({"action":"drop"})", "text/plain")), 415);
+  EXPECT_EQ(Status(client().Delete(rules)), 415);
+  const auto status_of = [&](const std::string& method, const std::string& host) {
+    return raw(method + " " + rules + " HTTP/1.1\r\nHost: " + host +
+               "\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n")
+        .substr(9, 3);
+  };
+  for (const char* method : {"GET", "POST", "DELETE"}) {
+    EXPECT_EQ(status_of(method, "evil.example"), "403") << method;
+  }
+  EXPECT_EQ(status_of("DELETE", "localhost"), "200");
+  EXPECT_EQ(status_of("PUT", "localhost"), "405");
+  auto c = client();
+  EXPECT_EQ(Status(c.Delete(rules, {{"Origin", "https://evil.example"}}, "{}", "application/json")),
+            403);
+  EXPECT_TRUE(engine_.rules().empty());
+}
+
 TEST_F(ControlTest, RefusalsOfTheEngineKeepTheirKind) {
   start();
   const std::vector<std::pair<ErrorCode, int>> rows = {{ErrorCode::kConflict, 409},

@@ -114,6 +114,27 @@ TEST_F(LinkCommand, CutRestoreEpoch) {
   EXPECT_TRUE(std::holds_alternative<link::StartEpoch>(calls[3].changes.at(0)));
 }
 
+TEST_F(LinkCommand, RulesFromTheShell) {
+  const Output added = RunLink(
+      "rule add metro --match 'udp dst_port=4791' dscp=26 --action delay "
+      "--delay 2ms --count 3 --direction ab" +
+      http_);
+  EXPECT_EQ(added.code, 0) << added.text;
+  EXPECT_EQ(added.text, "rule r1\nab took effect at 91 s\n");
+  ASSERT_EQ(engine_.rules().size(), 1u);
+  EXPECT_EQ(engine_.rules()[0].fault.delay, TimeNs{2'000'000});
+  EXPECT_EQ(engine_.rules()[0].conditions.dscp, 26);
+  EXPECT_EQ(engine_.rules()[0].conditions.count, 3u);
+  const Output listed = RunLink("rule list metro" + http_);
+  EXPECT_TRUE(Has(listed, "r1    ab   udp dst_port=4791 dscp=26  count=3  delay 2 ms"))
+      << listed.text;
+  EXPECT_TRUE(Has(RunLink("rule list chi-nyc" + http_), "no rules"));
+  EXPECT_EQ(RunLink("rule remove metro r1" + http_).code, 0);
+  EXPECT_EQ(RunLink("rule remove metro r1" + http_).code, 2);
+  EXPECT_EQ(RunLink("rule clear metro" + http_).code, 0);
+  EXPECT_TRUE(Has(RunLink("rule list metro" + http_), "r1 (removed)"));
+}
+
 TEST_F(LinkCommand, ExitCodesSayWhoseFaultItIs) {
   struct Row {
     std::string arguments;
@@ -133,6 +154,15 @@ TEST_F(LinkCommand, ExitCodesSayWhoseFaultItIs) {
       {"set nope rate=1Gbps", 2, "no link \"nope\""},
       {"show 'a/b?c%'", 2, "no such path"},
       {"cut metro --position '81 km'", 2, "beyond the end"},
+      {"rule", 2, "what to do is missing"},
+      {"rule ad metro", 2, "did you mean \"add\"?"},
+      {"rule add metro udp", 2, "has no \"action\""},
+      {"rule add metro --action drp", 2, "did you mean \"drop\"?"},
+      {"rule add metro dcsp=3 --action drop", 2, "did you mean \"dscp\"?"},
+      {"rule remove metro", 2, "needs NAME and the RULE's name"},
+      {"rule list metro --action drop", 2, "does not take --action"},
+      {"rule list nope", 2, "no link \"nope\""},
+      {"cut metro --match udp", 2, "does not take --match"},
       {"list --nonsense", 2, "--help"},
       {"list --http 127.0.0.1", 2, "is not an address"},
       {"list --token-file /none", 2, "cannot read the token"},

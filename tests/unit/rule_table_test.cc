@@ -44,7 +44,7 @@ TEST(RuleTable, AnEmptyRuleMatchesEverything) {
     EXPECT_EQ(table.match(View(spec), 1_s), 1);
   }
   EXPECT_EQ(table.match(ParseFrame({}, 0, 0), 1_s), 1);
-  EXPECT_EQ(table.picked(0), 4u);
+  EXPECT_EQ(table.counts(1).picked, 4u);
 }
 
 struct FieldCase {
@@ -90,7 +90,7 @@ TEST(RuleTable, EveryFieldDecides) {
     RuleTable table = Table({c.rule});
     EXPECT_EQ(table.match(View(c.match), 1_s), 1);
     EXPECT_EQ(table.match(View(c.miss), 1_s), 0);
-    EXPECT_EQ(table.picked(0), 1u);
+    EXPECT_EQ(table.counts(1).picked, 1u);
   }
 }
 
@@ -126,7 +126,7 @@ TEST(RuleTable, TurnsAreCountedAmongMatchingFrames) {
       EXPECT_EQ(table.match(View({.protocol = 6}), 0_ns), 0);
     }
     EXPECT_EQ(hit, turn.hit);
-    EXPECT_EQ(table.picked(0), turn.hit.size());
+    EXPECT_EQ(table.counts(1).picked, turn.hit.size());
   }
 }
 
@@ -136,21 +136,83 @@ TEST(RuleTable, TheFirstRuleWinsAndOthersStillCount) {
   EXPECT_EQ(table.match(View({}), 0_ns), 1);
   EXPECT_EQ(table.match(View({}), 0_ns), 2);  // the third, though rule 0 took one of them
   EXPECT_EQ(table.match(View({.dscp = 5}), 0_ns), 3);
-  EXPECT_EQ(table.picked(3), 1u);
+  EXPECT_EQ(table.counts(4).picked, 1u);
 }
 
 TEST(RuleTable, TakesAsManyRulesAsTheReferenceHoldsAndNoMore) {
-  std::vector<RuleMatch> rules(RuleTable::kMaxRules, {.protocol = 6});
+  std::vector<RuleMatch> rules(kMaxRules, {.protocol = 6});
   rules.back() = {};
   EXPECT_EQ(Table(rules).match(View({}), 0_ns), 254);
   rules.emplace_back();
   EXPECT_FALSE(RuleTable::Create(rules, {}));
 }
 
+// --- Shares, windows, lists ------------------------------------------------------------------
+
+TEST(RuleTable, AShareIsDrawnByTheRulesOwnCount) {
+  const auto picked = [](StreamKey key, uint64_t count, int others) {
+    Result<RuleTable> table =
+        RuleTable::Create({{.protocol = 17, .count = count, .probability = 0.25}}, {}, key);
+    std::vector<int> numbers;
+    for (int i = 1; i <= 4000; ++i) {
+      if (table->match(View({}), 0_ns) != 0) numbers.push_back(i);
+      for (int k = 0; k < others; ++k) table->match(View({.protocol = 6}), 0_ns);
+    }
+    return numbers;
+  };
+  const std::vector<int> all = picked({1}, 0, 0);
+  EXPECT_NEAR(static_cast<double>(all.size()), 1000, 150);  // five standard deviations: 137
+  EXPECT_EQ(picked({1}, 0, 3), all);                        // whatever comes between
+  EXPECT_NE(picked({2}, 0, 0), all);
+  EXPECT_EQ(picked({1}, 3, 0), std::vector<int>(all.begin(), all.begin() + 3));
+}
+
+TEST(RuleTable, OneRuleOpensAnothersWindow) {
+  RuleTable table = Table({{.dscp = 8, .until = 5_ns, .after = 2}, {.dscp = 46}});
+  const auto at = [&](TimeNs now, uint8_t dscp) { return table.match(View({.dscp = dscp}), now); };
+  EXPECT_EQ(at(1_ns, 8), 0);
+  EXPECT_EQ(at(10_ns, 46), 2);
+  EXPECT_EQ(at(10_ns, 8), 1) << "later packets of the same instant are in it";
+  EXPECT_EQ(at(14_ns, 8), 1);
+  EXPECT_EQ(at(15_ns, 8), 0);
+  EXPECT_EQ(at(20_ns, 46), 2) << "every pick opens it again";
+  EXPECT_EQ(at(24_ns, 8), 1);
+  table.start_epoch();
+  EXPECT_EQ(at(24_ns, 8), 0);
+}
+
+TEST(RuleTable, AnEpochCountsFromOneAgainAndTotalsGoOn) {
+  RuleTable table = Table({{.count = 1}});
+  for (int epoch = 1; epoch <= 2; ++epoch) {
+    EXPECT_EQ(table.match(View({}), 0_ns), 1);
+    EXPECT_EQ(table.match(View({}), 0_ns), 0);
+    EXPECT_EQ(table.counts(1).picked, static_cast<uint64_t>(epoch));
+    EXPECT_EQ(table.counts(1).matched, 2u * static_cast<uint64_t>(epoch));
+    table.start_epoch();
+  }
+}
+
+TEST(RuleTable, AnotherListKeepsTheCountsOfThoseThatStay) {
+  RuleTable table = Table({{.start = 3, .count = 1}, {.dscp = 5}});
+  EXPECT_EQ(table.match(View({}), 0_ns), 0);
+  EXPECT_EQ(table.match(View({}), 0_ns), 0);
+  std::vector<PlacedRule> list{{.match = {.start = 3, .count = 1}, .number = 1, .fresh = false},
+                               {.match = {.until = 10_ns}, .number = 9}};
+  table.exchange(list, 100_ns);
+  EXPECT_EQ(list.size(), 2u) << "the old list is handed back";
+  EXPECT_EQ(table.match(View({.dscp = 5}), 109_ns), 1) << "its third packet";
+  EXPECT_EQ(table.match(View({}), 109_ns), 9) << "a new rule's time begins with the list";
+  EXPECT_EQ(table.match(View({}), 110_ns), 0);
+  EXPECT_EQ(table.counts(9).picked, 1u);
+  table.give_back(9);
+  EXPECT_EQ(table.counts(9).picked, 0u);
+}
+
 TEST(RuleTable, RefusesWhatCanNeverMatch) {
   const RuleMatch wrong[] = {
       {.dscp = 64},           {.vlan = 4096},           {.src_port = {{2, 1}}},
       {.dst_port = {{2, 1}}}, {.frame_size = {{2, 1}}}, {.from = 5_ns, .until = 5_ns},
+      {.probability = 1.5},
   };
   for (const RuleMatch& rule : wrong) {
     const Result<RuleTable> table = RuleTable::Create({{}, rule}, {});

@@ -114,7 +114,7 @@ def corrupt_one(lab, rows):
 def drop_acks(lab, rows):
     """The first ACKs dropped: a sends again what b has, and b sees duplicates."""
     count = 8  # of messages of 16 packets: rxe sends at most 128 packets ahead of the last ACK
-    fault = {"src": "10.77.0.2", "dst_port": "4791", "nth": 1, "every": 1, FIRST: count,
+    fault = {"src": "10.77.0.2", "dst_port": "4791", "nth": 1, "every": 1, "count": count,
              "action": "drop"}
     with writes(lab, ba={"rules": [fault]}) as run:
         rows.append(table.exactly("ACKs dropped", count, sum(p.dropped for p in run.answers)))
@@ -170,5 +170,4 @@ def _ip_counters(guest):
     return dict(zip(names.split()[1:], map(int, values.split()[1:])))
 
 
-FIRST = "first"
 CASES = (drop_one, corrupt_one, drop_acks, mark, spurious)
