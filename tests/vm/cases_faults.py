@@ -8,6 +8,7 @@ import trace
 from cases_perftest import FAR_NS, LONG_TIMEOUT, link
 from harness import at_least
 from lab import table
+from lab.system import wait_until
 from lab.table import Row
 from vm_lab import rdma
 
@@ -45,13 +46,15 @@ class Run:
 
 
 @contextlib.contextmanager
-def writes(lab, *options, **settings):
+def writes(lab, *options, messages=MESSAGES, meanwhile=lambda engine: None, **settings):
     """Carries out ib_write_bw across a link with these settings; gives its Run."""
     a, b = lab.guests.values()
     file = lab.directory / "faults.pcapng"
     with link(lab, "--set", f"engine.capture={file}", distance=DISTANCE, **settings) as engine:
         before = {guest: rdma.counters(guest) for guest in (a, b)}
-        rdma.pair(b, a, "ib_write_bw", "-s", MESSAGE_BYTES, "-n", MESSAGES, *options)
+        running = rdma.Pair(b, a, "ib_write_bw", "-s", MESSAGE_BYTES, "-n", messages, *options)
+        meanwhile(engine)
+        running.result()
         kernel = {guest.name: {name: value - before[guest][name]
                                for name, value in rdma.counters(guest).items()}
                   for guest in (a, b)}
@@ -97,6 +100,35 @@ def drop_one(lab, rows):
         _repaired(rows, run, dropped[0])
         rows.append(table.exactly("received, capture against b's kernel", len(run.arrived),
                                   run.kernel["b"]["rcvd_pkts"]))
+
+
+class ChosenPsn:
+    """Waits for bulk traffic, then has one PSN dropped that is yet to come."""
+
+    AHEAD = 500
+
+    def __call__(self, engine):
+        seen = wait_until(lambda: self._busy(engine), 30, "writes under way")
+        self.psn = (seen["next_psn"] + self.AHEAD) % trace.PSNS
+        engine.call("POST", "/api/v1/links/wire/rules", {
+            "match": f"qp={seen['destination_qp']} psn={self.psn}", "action": "drop", "count": 1,
+            "direction": "ab"})
+
+    def _busy(self, engine):
+        return next((q for q in observed.queue_pairs(engine)
+                     if q["direction"] == "ab" and q["ingress"]["packets"] > 100), None)
+
+
+def drop_psn(lab, rows):
+    """A PSN chosen while the connection runs, dropped once: one gap, a NAK, its retransmission."""
+    chosen = ChosenPsn()
+    # 1,920 packets in 1.3 s, so that the rule comes in time on fast machines too.
+    with writes(lab, *LONG_TIMEOUT, messages=120, meanwhile=chosen, rate="50 Mbps") as run:
+        rows.append(table.exactly("dropped", [chosen.psn], [p.psn for p in run.requests if p.dropped]))
+        rows.append(table.exactly("gaps and PSNs missing where b gets them", (1, 1),
+                                  (run.gaps, run.missing)))
+        _sequence_naks(rows, run, chosen.psn)
+        _repaired(rows, run, chosen.psn)
 
 
 def corrupt_one(lab, rows):
@@ -170,4 +202,4 @@ def _ip_counters(guest):
     return dict(zip(names.split()[1:], map(int, values.split()[1:])))
 
 
-CASES = (drop_one, corrupt_one, drop_acks, mark, spurious)
+CASES = (drop_one, drop_psn, corrupt_one, drop_acks, mark, spurious)
