@@ -169,7 +169,7 @@ const std::vector<BrokenCase> kBroken{
     {RoceFault::kFragment, {}, [](Bytes& f) { f[20] = 0x20; }},         // the first one
     {RoceFault::kIpHeader, {.frame = {.ipv4_option_bytes = 4}}},
     {RoceFault::kIpHeader, {.frame = {.ip_version = 6, .extensions = {{60, 8}}}}},
-    {RoceFault::kTruncatedFrame, {.payload_bytes = 64}, [](Bytes& f) { f.resize(f.size() - 1); }},
+    {RoceFault::kTruncatedFrame, {.payload_bytes = 64}, [](Bytes& f) { f.pop_back(); }},
     {RoceFault::kUdpLength, {.payload_bytes = 64}, [](Bytes& f) { --f[kUdp + 5]; }},
     {RoceFault::kUdpLength, {.payload_bytes = 64}, [](Bytes& f) { ++f[kUdp + 5]; }},
     {RoceFault::kUdpLength, {}, [](Bytes& f) { f[kUdp + 4] = f[kUdp + 5] = 0; }},
