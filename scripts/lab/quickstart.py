@@ -253,6 +253,16 @@ def parse_arguments(arguments):
     return args
 
 
+def write_results(out, asked, rows, measurements):
+    """results.json of a quickstart; whether every row passed."""
+    passed = all(row.passed for row in rows)
+    (out / "results.json").write_text(json.dumps(
+        {"schema": "farspan.quickstart.v1", "label": "measured", "pass": passed, "asked": asked,
+         "rows": [row.to_json() for row in rows], "measurements": measurements}, indent=2) + "\n")
+    give_to_invoker(out.parent)
+    return passed
+
+
 def main():
     args = parse_arguments(sys.argv[1:])
     scenario = Scenario(args.distance, args.rate, args.loss, args.jitter, args.seconds)
@@ -277,12 +287,7 @@ def main():
     print("\n" + table.text(rows) + "\n")
     for reason in results["invalid"]:
         say(f"INVALID: {reason}")
-    passed = all(r.passed for r in rows)
-    (out / "results.json").write_text(json.dumps(
-        {"schema": "farspan.quickstart.v1", "label": "measured", "pass": passed,
-         "asked": dataclasses.asdict(scenario), "rows": [r.to_json() for r in rows],
-         "measurements": results}, indent=2) + "\n")
-    give_to_invoker(out.parent)
+    passed = write_results(out, dataclasses.asdict(scenario), rows, results)
     say(f"results and certificate: {out.relative_to(ROOT)}/")
     return 0 if passed else 1
 

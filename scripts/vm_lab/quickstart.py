@@ -10,7 +10,7 @@ import time
 
 import lab.quickstart
 from lab import table
-from lab.quickstart import quantity
+from lab.quickstart import quantity, write_results
 from lab.system import ROOT, LabError, Unavailable, give_to_invoker, signals_end_it
 from lab.table import Row
 from vm_lab import rdma
@@ -94,12 +94,7 @@ def main():
         give_to_invoker(out.parent)
     print(f"\n{table.text(rows)}\n\nThe queue pairs, as the emulator saw them over "
           f"{args.distance[0]}:\n{queue_pair_lines(measurements['queue_pairs'])}\n")
-    passed = all(row.passed for row in rows)
-    (out / "results.json").write_text(json.dumps(
-        {"schema": "farspan.quickstart.v1", "label": "measured", "pass": passed,
-         "asked": {"distance": args.distance}, "rows": [row.to_json() for row in rows],
-         "measurements": measurements}, indent=2) + "\n")
-    give_to_invoker(out.parent)
+    passed = write_results(out, {"distance": args.distance}, rows, measurements)
     say(f"results and consoles: {out.relative_to(ROOT)}/")
     return 0 if passed else 1
 

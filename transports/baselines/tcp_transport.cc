@@ -4,14 +4,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/uio.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 
 #include "emulator/base/check.h"
 
@@ -175,12 +174,6 @@ transport::Properties TcpTransport::properties() const {
   return {"tcp", uint64_t{1} << 40, kMaxRequests, 0, {}};
 }
 
-TimeNs TcpTransport::now() const {
-  timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return {t.tv_sec * 1'000'000'000 + t.tv_nsec};
-}
-
 TcpTransport::Comm* TcpTransport::find(CommId comm) const {
   const auto found = comms_.find(comm.value);
   FARSPAN_CHECK(found != comms_.end());
@@ -222,11 +215,10 @@ Result<CommId> TcpTransport::connect(const transport::Handle& handle) {
   auto comm = std::make_unique<Comm>();
   comm->sends = true;
   comm->peer = ToText(address);
-  timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
   comm->hello.sockets = config_.sockets;
-  comm->hello.comm =
-      static_cast<uint64_t>(t.tv_nsec) << 32 ^ static_cast<uint64_t>(getpid()) << 20 ^ next_id_;
+  if (getrandom(&comm->hello.comm, sizeof comm->hello.comm, 0) != sizeof comm->hello.comm) {
+    return SystemError("the system gives no random numbers");
+  }
   for (uint32_t i = 0; i < config_.sockets; ++i) {
     auto fd = open_socket();
     if (!fd) return tl::unexpected(fd.error());

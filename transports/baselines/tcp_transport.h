@@ -20,6 +20,7 @@
 
 #include "transports/core/transport.h"
 #include "transports/drivers/address.h"
+#include "transports/drivers/monotonic.h"
 
 namespace farspan::baselines {
 
@@ -38,7 +39,7 @@ class TcpTransport final : public transport::Transport {
   ~TcpTransport() override;
 
   transport::Properties properties() const override;
-  TimeNs now() const override;
+  TimeNs now() const override { return MonotonicNow(); }
   Result<transport::ListenId> listen(transport::Handle& handle) override;
   void stop_listening(transport::ListenId listener) override;
   std::optional<transport::CommId> accept(transport::ListenId listener) override;

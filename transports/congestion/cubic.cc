@@ -97,10 +97,7 @@ class Cubic final : public Controller {
   uint64_t window_bytes() const override { return static_cast<uint64_t>(window_); }
 
   Rate pacing_rate() const override {
-    if (rtt_.ns <= 0) return config_.rate;
-    const double gain = window_ < threshold_ ? 2 : 1.2;
-    const auto rate = static_cast<uint64_t>(gain * window_ * 8 / ToSeconds(rtt_));
-    return {config_.rate.bits_per_s > 0 ? std::min(rate, config_.rate.bits_per_s) : rate};
+    return PaceOf(window_, window_ < threshold_ ? 2 : 1.2, rtt_, config_.rate);
   }
 
  private:

@@ -1,6 +1,7 @@
-// Two things that most controllers count: round trips, and one reaction to congestion in each.
+// What most controllers share: round trips, one reaction to congestion in each, a window's pace.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "emulator/base/time.h"
@@ -35,5 +36,13 @@ class ReactionGuard {
  private:
   TimeNs reacted_{};
 };
+
+// A window spread over a round trip, times `gain`; at most `ceiling` where there is one. The
+// ceiling itself while no round trip is known.
+inline Rate PaceOf(double window_bytes, double gain, TimeNs rtt, Rate ceiling) {
+  if (rtt.ns <= 0) return ceiling;
+  const Rate rate{static_cast<uint64_t>(gain * window_bytes * 8 / ToSeconds(rtt))};
+  return ceiling.bits_per_s > 0 ? std::min(rate, ceiling) : rate;
+}
 
 }  // namespace farspan::transport

@@ -77,10 +77,7 @@ class Swift final : public Controller {
   uint64_t window_bytes() const override { return static_cast<uint64_t>(usable_window()); }
 
   Rate pacing_rate() const override {
-    if (rtt_.ns <= 0) return config_.rate;
-    const double gain = slow_start_ ? 2 : 1.1;
-    const auto rate = static_cast<uint64_t>(gain * usable_window() * 8 / ToSeconds(rtt_));
-    return {config_.rate.bits_per_s > 0 ? std::min(rate, config_.rate.bits_per_s) : rate};
+    return PaceOf(usable_window(), slow_start_ ? 2 : 1.1, rtt_, config_.rate);
   }
 
  private:

@@ -19,6 +19,20 @@ std::optional<Event> EventQueue::pop() {
   return events_[head_++ % events_.size()];
 }
 
+void ControlPacket::fill(TimeNs now, bool with_mac, TxSlot& slot, SpanCounters& counters) const {
+  std::memcpy(slot.header.data(), bytes.data(), size);
+  slot.header_bytes = size;
+  slot.payload = {};
+  slot.trailer_bytes = with_mac ? kMacBytes : 0;
+  std::memcpy(slot.trailer.data(), &mac, kMacBytes);
+  slot.tx_time = now;
+  slot.route = route;
+  slot.id = 0;
+  slot.ecn_capable = false;
+  ++counters.control_sent;
+  counters.sent_bytes += slot.bytes();
+}
+
 ControlPacket& ControlQueue::push() {
   if (tail_ - head_ == kCapacity) ++head_;
   return packets_[tail_++ % kCapacity];
@@ -118,18 +132,7 @@ bool Connection::transmit(TimeNs now, TimeNs horizon, TxSlot& slot) {
   if (control_.empty()) {
     return state_ == CommState::kReady && transmit_data(now, horizon, slot);
   }
-  const ControlPacket& packet = control_.pop();
-  std::memcpy(slot.header.data(), packet.bytes.data(), packet.size);
-  slot.header_bytes = packet.size;
-  slot.payload = {};
-  slot.trailer_bytes = config_.mac ? kMacBytes : 0;
-  std::memcpy(slot.trailer.data(), &packet.mac, kMacBytes);
-  slot.tx_time = now;
-  slot.route = packet.route;
-  slot.id = 0;
-  slot.ecn_capable = false;
-  ++counters_.control_sent;
-  counters_.sent_bytes += slot.bytes();
+  control_.pop().fill(now, config_.mac.has_value(), slot, counters_);
   return true;
 }
 

@@ -36,6 +36,9 @@ class EventQueue {
 
 // Composed packets on their way out; the oldest goes when there are too many.
 struct ControlPacket {
+  // As the datagram that leaves now; counts it.
+  void fill(TimeNs now, bool with_mac, TxSlot& slot, SpanCounters& counters) const;
+
   std::array<uint8_t, TxSlot::kMaxHeader> bytes;
   uint32_t size = 0;
   uint64_t mac = 0;

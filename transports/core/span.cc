@@ -272,19 +272,7 @@ Drop Span::on_datagram(const RxView& view) {
 size_t Span::poll_transmit(TimeNs now, TimeNs horizon, std::span<TxSlot> out) {
   size_t count = 0;
   for (; count < out.size() && !stateless_.empty(); ++count) {
-    const ControlPacket& packet = stateless_.pop();
-    TxSlot& slot = out[count];
-    std::memcpy(slot.header.data(), packet.bytes.data(), packet.size);
-    slot.header_bytes = packet.size;
-    slot.payload = {};
-    slot.trailer_bytes = config_.mac ? kMacBytes : 0;
-    std::memcpy(slot.trailer.data(), &packet.mac, kMacBytes);
-    slot.tx_time = now;
-    slot.route = packet.route;
-    slot.id = 0;
-    slot.ecn_capable = false;
-    ++counters_.control_sent;
-    counters_.sent_bytes += slot.bytes();
+    stateless_.pop().fill(now, config_.mac.has_value(), out[count], counters_);
   }
   // One datagram of each connection in turn.
   const auto slots = static_cast<uint32_t>(slots_.size());

@@ -7,8 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <utility>
+
+#include "transports/drivers/monotonic.h"
 
 namespace farspan::testbed {
 namespace {
@@ -16,25 +17,19 @@ namespace {
 constexpr uint64_t kMessageMax = 64 << 20;
 constexpr std::string_view kAccepted = "ok";
 
-int64_t NowMs() {
-  timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1000 + t.tv_nsec / 1'000'000;
-}
-
 // How long to wait, and what to do meanwhile.
 class Patience {
  public:
   explicit Patience(TimeNs timeout, const std::function<void()>* meanwhile = nullptr)
-      : end_(NowMs() + timeout.ns / 1'000'000), meanwhile_(meanwhile) {}
+      : end_(MonotonicNow() + timeout), meanwhile_(meanwhile) {}
 
-  bool over() const { return NowMs() >= end_; }
+  bool over() const { return MonotonicNow() >= end_; }
   // False: not ready in time.
   bool wait_for(int fd, short events) const {
     const bool busy = meanwhile_ != nullptr && *meanwhile_;
     while (true) {
       pollfd watched{fd, events, 0};
-      const int64_t left = std::max<int64_t>(end_ - NowMs(), 0);
+      const int64_t left = std::max<int64_t>((end_ - MonotonicNow()).ns / 1'000'000, 0);
       if (poll(&watched, 1, busy ? 0 : static_cast<int>(left)) > 0) return true;
       if (over()) return false;
       if (busy) (*meanwhile_)();
@@ -42,7 +37,7 @@ class Patience {
   }
 
  private:
-  int64_t end_;
+  TimeNs end_;
   const std::function<void()>* meanwhile_;
 };
 

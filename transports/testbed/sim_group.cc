@@ -64,9 +64,7 @@ Result<void> SimGroup::build(const MakeEndpoint& make, const transport::Properti
                          : network_.add_wire(topology_.wan, identity, topology_.wan_capacity);
       if (!wire) return tl::unexpected(wire.error());
       network_.route(*hosts_[from], *hosts_[to], *wire);
-      if (a == b) continue;
-      between[{a, b}] = *wire;
-      wan_.push_back(*wire);
+      if (a != b) between[{a, b}] = *wire;
     }
   }
   return {};
@@ -133,18 +131,6 @@ Result<void> SimGroup::run(std::span<RankRun> runs) {
     return {};
   }
   return Fail(ErrorCode::kIo, "the ranks wait for each other: nothing is under way");
-}
-
-link::DirectionCounters SimGroup::wan_counters() const {
-  link::DirectionCounters sum{};
-  for (const transport::WireId wire : wan_) {
-    const link::DirectionCounters& one = network_.counters(wire);
-    sum.offered_packets += one.offered_packets;
-    sum.offered_bytes += one.offered_bytes;
-    sum.forwarded_packets += one.forwarded_packets;
-    sum.forwarded_bytes += one.forwarded_bytes;
-  }
-  return sum;
 }
 
 }  // namespace farspan::testbed

@@ -46,9 +46,6 @@ class SimGroup final : public Group {
   Result<void> run(std::span<RankRun> runs) override;
   Result<double> sum(double mine) override { return mine; }
 
-  // Of all WAN wires together.
-  link::DirectionCounters wan_counters() const;
-
  private:
   class Driver;
   explicit SimGroup(const SimTopology& topology);
@@ -58,7 +55,6 @@ class SimGroup final : public Group {
   transport::SimNetwork network_;
   std::vector<uint32_t> ranks_;
   std::vector<transport::SimTransport*> hosts_;
-  std::vector<transport::WireId> wan_;
   std::vector<std::unique_ptr<collectives::Executor>> executors_;
   std::vector<std::unique_ptr<Driver>> drivers_;
 };

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -189,13 +188,6 @@ size_t Socket::receive(std::span<Arrival> out) {
     }
   }
   return given;
-}
-
-void Socket::wait(TimeNs timeout, bool writable) const {
-  pollfd watched{fd_, static_cast<short>(POLLIN | (writable ? POLLOUT : 0)), 0};
-  const int64_t ns = std::max<int64_t>(timeout.ns, 0);
-  const timespec at_most{ns / 1'000'000'000, ns % 1'000'000'000};
-  ppoll(&watched, 1, timeout == kNever ? nullptr : &at_most, nullptr);
 }
 
 }  // namespace farspan::udp

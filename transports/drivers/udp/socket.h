@@ -18,7 +18,6 @@
 #include <span>
 
 #include "emulator/base/result.h"
-#include "emulator/base/time.h"
 #include "transports/drivers/address.h"
 
 namespace farspan::udp {
@@ -64,8 +63,6 @@ class Socket {
   size_t send(std::span<const Train> trains);
   // Up to out.size() trains that have arrived.
   size_t receive(std::span<Arrival> out);
-  // Waits until there is something to receive (or room to send), at most until `timeout`.
-  void wait(TimeNs timeout, bool writable = false) const;
 
   int descriptor() const { return fd_; }
   const Address& local() const { return local_; }

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 
 #include "emulator/base/check.h"
 
@@ -96,12 +95,6 @@ Result<std::unique_ptr<UdpTransport>> UdpTransport::Open(
     made->sockets_.push_back(std::move(*socket));
   }
   return made;
-}
-
-TimeNs UdpTransport::now() const {
-  timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return {t.tv_sec * 1'000'000'000 + t.tv_nsec};
 }
 
 Result<ListenId> UdpTransport::listen(transport::Handle& handle) {

@@ -20,6 +20,7 @@
 #include "emulator/base/result.h"
 #include "transports/core/endpoint.h"
 #include "transports/core/transport.h"
+#include "transports/drivers/monotonic.h"
 #include "transports/drivers/udp/socket.h"
 
 namespace farspan::udp {
@@ -39,7 +40,7 @@ class UdpTransport final : public transport::Transport {
                                                     const transport::Properties& properties);
 
   transport::Properties properties() const override { return properties_; }
-  TimeNs now() const override;
+  TimeNs now() const override { return MonotonicNow(); }
   Result<transport::ListenId> listen(transport::Handle& handle) override;
   void stop_listening(transport::ListenId listener) override;
   std::optional<transport::CommId> accept(transport::ListenId listener) override;
