@@ -112,9 +112,11 @@ class Stream:
     def result(self):
         sent = self._finish(self.sender)
         result = {**self._finish(self.receiver), "sent": sent["sent"],
-                  "offered_pps": sent["packets_per_s"], "payload_bytes": self.payload}
+                  "payload_bytes": self.payload}
         result["lost"] = result["sent"] - result["unique"] - result["corrupted"]
-        result["wire_bits_per_s"] = result["packets_per_s"] * wire_bytes(self.payload) * 8
+        bits = 8 * wire_bytes(self.payload)
+        result["wire_bits_per_s"] = result["packets_per_s"] * bits
+        result["offered_wire_bits_per_s"] = sent["packets_per_s"] * bits
         return result
 
     def _finish(self, process):

@@ -17,32 +17,52 @@ def rate_row(name, asked, measured, note=""):
     return table.within(name, asked, measured, 0.01 * asked, "Mb/s", 1e6, note)
 
 
+def _round_trips(a, b, pings):
+    return measure.ping(a, b, count=pings), measure.probe_rtt(a, b, count=120)["rtt_ns"]["p50"]
+
+
+def _beside_the_floor(a, b, running, setting, rounds=5):
+    """Round trips over the link as it is and, in turn, over none: (ping, probe, least, floors).
+
+    A machine that others share has slower and faster minutes. What a round trip takes beyond the
+    floor is therefore the median over rounds, each against the floor measured next to it.
+    """
+    over, floors = [], []
+    with measure.kept_warm(a, b):
+        for _ in range(rounds):
+            running.set(delay="0 ms")
+            floors.append(_round_trips(a, b, 30))
+            running.set(**setting)
+            over.append(_round_trips(a, b, 20))
+    ping = median([median(x[0]) - median(y[0]) for x, y in zip(over, floors)])
+    probe = median([x[1] - y[1] for x, y in zip(over, floors)])
+    return (ping, probe, min(x[0][0] for x in over),
+            (median([median(y[0]) for y in floors]), median([y[1] for y in floors])))
+
+
 @scenario
 def rtt(rows):
-    """ping's median is 2 x delay + the lab's floor, for glass, delay and RTT given."""
+    """Round trips are 2 x delay + the lab's floor, for glass, delay and RTT given; by ping, whose
+    far end is the kernel, and by the probe, without what its ends take to wake."""
     with Lab(["a", "b"]) as lab:
         a, b = lab.hosts.values()
-        with engine(lab, "--delay", "0 ms", "--rate", "1 Gbps"):
-            with measure.kept_warm(a, b):
-                floor = median(measure.ping(a, b, count=200))
-                probe_floor = measure.probe_rtt(a, b)["rtt_ns"]["p50"]
-        for option, value, one_way in (("--distance", "100 km", 100 * NS_PER_KM),
-                                       ("--distance", "1000 km", 1000 * NS_PER_KM),
-                                       ("--rtt", "5 ms", 2.5e6), ("--delay", "10 ms", 10e6),
-                                       ("--delay", "25 ms", 25e6), ("--delay", "50 ms", 50e6)):
-            with engine(lab, option, value, "--rate", "1 Gbps"):
-                with measure.kept_warm(a, b):
-                    trips = measure.ping(a, b)
-                    probe = measure.probe_rtt(a, b)["rtt_ns"]["p50"]
-            note = f"floor {floor / 1e6:.3f} ms"
-            rows.append(table.within(f"{option[2:]} {value}, ping", 2 * one_way + floor,
-                                     median(trips), RTT_TOLERANCE_NS, "ms", 1e6, note))
-            rows.append(table.within(f"{option[2:]} {value}, probe", 2 * one_way + probe_floor,
-                                     probe, RTT_TOLERANCE_NS, "ms", 1e6,
-                                     f"floor {probe_floor / 1e6:.3f} ms"))
+        for option, value, one_way in (("distance", "100 km", 100 * NS_PER_KM),
+                                       ("distance", "1000 km", 1000 * NS_PER_KM),
+                                       ("rtt", "5 ms", 2.5e6), ("delay", "10 ms", 10e6),
+                                       ("delay", "25 ms", 25e6), ("delay", "50 ms", 50e6)):
+            with engine(lab, f"--{option}", value, "--rate", "1 Gbps") as running:
+                ping, probe, least, floors = _beside_the_floor(a, b, running, {option: value})
+            for name, trip, floor in zip(("ping", "probe"), (ping, probe), floors):
+                rows.append(table.within(f"{option} {value}, {name}", 2 * one_way, trip,
+                                         RTT_TOLERANCE_NS, "ms", 1e6,
+                                         f"floor {floor / 1e3:.0f} us, taken off"))
             # Never early, by any single round trip.
-            rows.append(at_least(f"{option[2:]} {value}, least RTT in us", round(2 * one_way / 1e3),
-                                 round(trips[0] / 1e3)))
+            rows.append(at_least(f"{option} {value}, least RTT in us", round(2 * one_way / 1e3),
+                                 round(least / 1e3)))
+        with engine(lab, "--delay", "10.1 ms", "--rate", "1 Gbps") as running:
+            twin = _beside_the_floor(a, b, running, {"delay": "10.1 ms"}, rounds=3)[0]
+        rows.append(table.exactly("the twin: 10.1 ms would pass for 10 ms", False,
+                                  abs(twin - 20e6) <= RTT_TOLERANCE_NS))
 
 
 @scenario
@@ -52,14 +72,20 @@ def rate_100m(rows):
     with wire("--distance", "100 km", "--rate", "100 Mbps", "--limit", "20 ms") as (a, b, running):
         pps = measure.packets_per_s(1.2 * cap, FULL)
         over = measure.probe(a, b, pps, 6 * pps, FULL, batch=8)
-        rows.append(rate_row("probe, 120 Mb/s offered", cap, over["wire_bits_per_s"],
+        rows.append(at_least("offered above the cap, Mb/s", 105,
+                             round(over["offered_wire_bits_per_s"] / 1e6)))
+        rows.append(rate_row("probe, above the cap", cap, over["wire_bits_per_s"],
                              f"receiving socket dropped {over['socket_dropped']}"))
         rows.append(table.exactly("what was lost is what the queue dropped",
                                   dropped(running, "tail_drop"), over["lost"]))
         pps = measure.packets_per_s(0.5 * cap, FULL)
         under = measure.probe(a, b, pps, 4 * pps, FULL)
-        rows.append(rate_row("probe, 50 Mb/s offered", 0.5 * cap, under["wire_bits_per_s"]))
-        rows.append(table.exactly("lost at 50 Mb/s", 0, under["lost"]))
+        # A machine that others share may hold the sender up: what it did send counts.
+        rows.append(at_least("offered below the cap, Mb/s", 30,
+                             round(under["offered_wire_bits_per_s"] / 1e6)))
+        rows.append(rate_row("probe, below the cap", under["offered_wire_bits_per_s"],
+                             under["wire_bits_per_s"]))
+        rows.append(table.exactly("lost below the cap", 0, under["lost"]))
         share = FULL / measure.wire_bytes(FULL)
         udp = measure.iperf3(a, b, "-u", "-b", f"{1.2 * cap * share:.0f}", "-l", FULL, seconds=7)
         rows.append(rate_row("iperf3 UDP, on the wire", cap, measure.udp_goodput(udp) / share))
@@ -77,8 +103,8 @@ def rate_1g(rows):
             time.sleep(2)
             interface = measure.interface_rate(b, "eth0", 4)
             result = stream.result()
-        offered = result["offered_pps"] * measure.wire_bytes(payload) * 8
-        rows.append(at_least("offered on the wire, Mb/s", 1050, round(offered / 1e6)))
+        rows.append(at_least("offered on the wire, Mb/s", 1050,
+                             round(result["offered_wire_bits_per_s"] / 1e6)))
         rows.append(rate_row("at the receiving interface", cap, interface["wire_bits_per_s"],
                              f"of {result['sent']} sent the receiving socket dropped "
                              f"{result['socket_dropped']}"))

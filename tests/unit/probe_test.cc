@@ -21,13 +21,14 @@ std::vector<Sample> Arrivals(const std::vector<uint64_t>& sequences) {
 }
 
 TEST(ProbePacket, EveryFlippedBitShows) {
-  for (size_t bytes : {40, 41, 47, 1472}) {
+  for (size_t bytes : {48, 49, 55, 1472}) {
     std::vector<std::byte> datagram(bytes);
-    Write({.sequence = 7, .sent_ns = 123456789, .reflected_ns = 5}, datagram);
+    Write({.sequence = 7, .sent_ns = 123456789, .received_ns = 4, .reflected_ns = 5}, datagram);
     const auto packet = Read(datagram);
     ASSERT_TRUE(packet);
     EXPECT_EQ(packet->sequence, 7u);
     EXPECT_EQ(packet->sent_ns, 123456789);
+    EXPECT_EQ(packet->received_ns, 4);
     EXPECT_EQ(packet->reflected_ns, 5);
     for (size_t bit = 0; bit < 8 * bytes; ++bit) {
       datagram[bit / 8] ^= std::byte{1} << (bit % 8);

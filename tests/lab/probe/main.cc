@@ -75,7 +75,7 @@ std::string Complaint(const Options& o) {
   const bool sends = o.mode == "send" || o.mode == "rtt";
   if (!sends && o.mode != "receive" && o.mode != "reflect") return "no mode '" + o.mode + "'";
   if (sends && o.to.empty()) return "--to is missing";
-  if (o.size < kPacketBytesMin || o.size > kPacketBytesMax) return "--size must be in 40-65507";
+  if (o.size < kPacketBytesMin || o.size > kPacketBytesMax) return "--size must be in 48-65507";
   if (!(o.pps > 0) || !(o.seconds > 0) || !(o.idle > 0)) {
     return "--pps, --seconds and --idle must be above 0";
   }

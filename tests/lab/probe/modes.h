@@ -33,7 +33,7 @@ struct ReceiveOptions {
 // Arrival is the kernel's stamp of the packet, so the time until this program woke does not count.
 nlohmann::json Receive(const ReceiveOptions& options);
 
-// Sends back what comes, with its own stamp added.
+// Sends back what comes, with the times of its arrival (the kernel's stamp) and of its departure.
 nlohmann::json Reflect(uint16_t port, double seconds_max);
 
 struct RttOptions {
@@ -44,7 +44,8 @@ struct RttOptions {
   uint32_t bytes = 64;
   double timeout_s = 2;  // after the last one
 };
-// Round trips through Reflect: a second implementation beside ping.
+// Round trips through Reflect less the time they spent in it, as TWAMP has it (RFC 5357, section
+// 4.2.1): neither program's waking up counts. A second implementation beside ping.
 nlohmann::json MeasureRtt(const RttOptions& options);
 
 }  // namespace farspan::probe

@@ -8,9 +8,9 @@
 namespace farspan::probe {
 namespace {
 
-constexpr uint64_t kMagic = 0x314265626f727046;  // "Fprobe1" and a version
+constexpr uint64_t kMagic = 0x324265626f727046;  // "Fprobe" and a version
 constexpr size_t kWord = sizeof(uint64_t);
-constexpr size_t kHeaderWords = 4;
+constexpr size_t kHeaderWords = 5;
 
 using Header = std::array<uint64_t, kHeaderWords>;
 
@@ -31,6 +31,7 @@ uint64_t Fill(const Header& header) {
 
 void Write(const Packet& packet, std::span<std::byte> out) {
   const Header header{kMagic, packet.sequence, static_cast<uint64_t>(packet.sent_ns),
+                      static_cast<uint64_t>(packet.received_ns),
                       static_cast<uint64_t>(packet.reflected_ns)};
   std::memcpy(out.data(), header.data(), sizeof(header));
   const uint64_t fill = Fill(header);
@@ -53,7 +54,8 @@ std::optional<Packet> Read(std::span<const std::byte> in) {
   }
   if (difference != 0) return std::nullopt;
   if (at < in.size() && std::memcmp(&in[at], &fill, in.size() - at) != 0) return std::nullopt;
-  return Packet{header[1], static_cast<int64_t>(header[2]), static_cast<int64_t>(header[3])};
+  return Packet{header[1], static_cast<int64_t>(header[2]), static_cast<int64_t>(header[3]),
+                static_cast<int64_t>(header[4])};
 }
 
 int64_t NowNs() {

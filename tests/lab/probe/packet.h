@@ -17,10 +17,11 @@ namespace farspan::probe {
 struct Packet {
   uint64_t sequence = 0;
   int64_t sent_ns = 0;
-  int64_t reflected_ns = 0;  // set by the reflector, else 0
+  int64_t received_ns = 0;  // these two are set by the reflector, else 0
+  int64_t reflected_ns = 0;
 };
 
-inline constexpr size_t kPacketBytesMin = 40;  // magic, the three fields above, one word of fill
+inline constexpr size_t kPacketBytesMin = 48;  // magic, the four fields above, one word of fill
 inline constexpr size_t kPacketBytesMax = 65507;
 
 // Fills `out` (kPacketBytesMin or more) completely.

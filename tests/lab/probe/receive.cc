@@ -1,15 +1,12 @@
-#include <linux/net_tstamp.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <fstream>
-#include <optional>
 #include <vector>
 
 #include "tests/lab/probe/analysis.h"
+#include "tests/lab/probe/ancillary.h"
 #include "tests/lab/probe/modes.h"
 #include "tests/lab/probe/packet.h"
 #include "tests/lab/probe/socket.h"
@@ -18,40 +15,6 @@ namespace farspan::probe {
 namespace {
 
 constexpr uint32_t kBurst = 64;
-constexpr size_t kControlBytes = 128;
-
-int64_t RealtimeNs() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
-
-struct Ancillary {
-  std::optional<int64_t> realtime_ns;
-  uint8_t tos = 0;
-  uint32_t socket_dropped = 0;
-};
-
-template <typename T>
-T ReadControl(const cmsghdr* header) {
-  T value;
-  std::memcpy(&value, CMSG_DATA(header), sizeof(value));
-  return value;
-}
-
-Ancillary ReadAncillary(msghdr& message, Ancillary result) {
-  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
-      result.tos = ReadControl<uint8_t>(c);
-    } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
-      const auto stamp = ReadControl<timespec>(c);
-      result.realtime_ns = stamp.tv_sec * 1'000'000'000 + stamp.tv_nsec;
-    } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
-      result.socket_dropped = ReadControl<uint32_t>(c);
-    }
-  }
-  return result;
-}
 
 class Receiver {
  public:
@@ -62,7 +25,7 @@ class Receiver {
         vectors_(kBurst),
         messages_(kBurst) {
     socket_.set_buffers(64 << 20);
-    socket_.set(SOL_SOCKET, SO_TIMESTAMPNS, 1, "SO_TIMESTAMPNS");
+    socket_.stamp_arrivals();
     socket_.set(SOL_SOCKET, SO_RXQ_OVFL, 1, "SO_RXQ_OVFL");
     socket_.set(IPPROTO_IP, IP_RECVTOS, 1, "IP_RECVTOS");
     socket_.set_receive_timeout(20);
@@ -119,14 +82,12 @@ class Receiver {
       if (errno == EAGAIN || errno == EINTR) return false;
       Die("recvmmsg");
     }
-    // Kernel stamps are CLOCK_REALTIME; their age is the same on any clock.
-    const int64_t realtime = RealtimeNs();
-    const int64_t now = NowNs();
-    for (int i = 0; i < count; ++i) record(i, now, realtime);
+    const ClockPair now = NowOnBothClocks();
+    for (int i = 0; i < count; ++i) record(i, now);
     return count > 0;
   }
 
-  void record(int index, int64_t now, int64_t realtime) {
+  void record(int index, const ClockPair& now) {
     ancillary_ = ReadAncillary(messages_[index].msg_hdr,
                                {.realtime_ns = {}, .socket_dropped = ancillary_.socket_dropped});
     const uint32_t bytes = messages_[index].msg_len;
@@ -135,8 +96,8 @@ class Receiver {
       ++corrupted_;
       return;
     }
-    const int64_t age = ancillary_.realtime_ns ? realtime - *ancillary_.realtime_ns : 0;
-    samples_.push_back({packet->sequence, packet->sent_ns, now - age, bytes, ancillary_.tos});
+    samples_.push_back(
+        {packet->sequence, packet->sent_ns, now.arrival_ns(ancillary_), bytes, ancillary_.tos});
   }
 
   ReceiveOptions options_;

@@ -3,17 +3,59 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <vector>
 
 #include "tests/lab/probe/analysis.h"
+#include "tests/lab/probe/ancillary.h"
 #include "tests/lab/probe/modes.h"
 #include "tests/lab/probe/packet.h"
 #include "tests/lab/probe/socket.h"
 
 namespace farspan::probe {
 namespace {
+
+// One datagram at a time, with its time of arrival.
+class Inbox {
+ public:
+  struct Arrival {
+    std::span<std::byte> datagram;
+    sockaddr_in from;
+    int64_t received_ns;
+  };
+
+  explicit Inbox(Socket& socket) : socket_(socket), memory_(kPacketBytesMax) {
+    socket_.stamp_arrivals();
+  }
+
+  // Nothing if a signal or the socket's timeout came first.
+  std::optional<Arrival> receive() {
+    Arrival arrival{};
+    iovec vector{.iov_base = memory_.data(), .iov_len = memory_.size()};
+    msghdr message{.msg_name = &arrival.from,
+                   .msg_namelen = sizeof(arrival.from),
+                   .msg_iov = &vector,
+                   .msg_iovlen = 1,
+                   .msg_control = control_.data(),
+                   .msg_controllen = control_.size(),
+                   .msg_flags = 0};
+    const ssize_t bytes = recvmsg(socket_.fd(), &message, 0);
+    if (bytes < 0) {
+      if (errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED) return std::nullopt;
+      Die("recvmsg");
+    }
+    arrival.received_ns = NowOnBothClocks().arrival_ns(ReadAncillary(message, {}));
+    arrival.datagram = {memory_.data(), static_cast<size_t>(bytes)};
+    return arrival;
+  }
+
+ private:
+  Socket& socket_;
+  std::vector<std::byte> memory_;
+  alignas(cmsghdr) std::array<std::byte, kControlBytes> control_{};
+};
 
 struct RoundTrip {
   std::vector<int64_t> total;
@@ -22,21 +64,21 @@ struct RoundTrip {
 };
 
 // Waits until `deadline` for answers.
-void Collect(const Socket& socket, int64_t deadline, uint32_t count, RoundTrip& result) {
-  std::vector<std::byte> buffer(kPacketBytesMax);
+void Collect(const Socket& socket, Inbox& inbox, int64_t deadline, uint32_t count,
+             RoundTrip& result) {
   while (NowNs() < deadline && result.total.size() < count && !Stopping()) {
     const int64_t wait = std::max<int64_t>(deadline - NowNs(), 0);
     const timespec timeout{.tv_sec = wait / 1'000'000'000, .tv_nsec = wait % 1'000'000'000};
     pollfd poll_for{.fd = socket.fd(), .events = POLLIN, .revents = 0};
     if (ppoll(&poll_for, 1, &timeout, nullptr) <= 0) continue;
-    const ssize_t bytes = recv(socket.fd(), buffer.data(), buffer.size(), 0);
-    const int64_t now = NowNs();
-    if (bytes < 0) continue;
-    const auto packet = Read({buffer.data(), static_cast<size_t>(bytes)});
+    const auto arrival = inbox.receive();
+    const auto packet = arrival ? Read(arrival->datagram) : std::nullopt;
     if (!packet) continue;
-    result.total.push_back(now - packet->sent_ns);
-    result.forward.push_back(packet->reflected_ns - packet->sent_ns);
-    result.backward.push_back(now - packet->reflected_ns);
+    const int64_t forward = packet->received_ns - packet->sent_ns;
+    const int64_t backward = arrival->received_ns - packet->reflected_ns;
+    result.total.push_back(forward + backward);
+    result.forward.push_back(forward);
+    result.backward.push_back(backward);
   }
 }
 
@@ -47,26 +89,19 @@ nlohmann::json Reflect(uint16_t port, double seconds_max) {
   socket.set_buffers(4 << 20);
   socket.set_receive_timeout(20);
   socket.bind(port);
+  Inbox inbox(socket);
   std::fprintf(stderr, "ready\n");
   const auto end = NowNs() + static_cast<int64_t>(seconds_max * 1e9);
-  std::vector<std::byte> buffer(kPacketBytesMax);
   uint64_t reflected = 0;
   while (NowNs() < end && !Stopping()) {
-    sockaddr_in from{};
-    socklen_t size = sizeof(from);
-    const ssize_t bytes = recvfrom(socket.fd(), buffer.data(), buffer.size(), 0,
-                                   reinterpret_cast<sockaddr*>(&from), &size);
-    if (bytes < 0) {
-      if (errno == EAGAIN || errno == EINTR) continue;
-      Die("recvfrom");
-    }
-    const std::span<std::byte> datagram(buffer.data(), static_cast<size_t>(bytes));
-    auto packet = Read(datagram);
+    const auto arrival = inbox.receive();
+    auto packet = arrival ? Read(arrival->datagram) : std::nullopt;
     if (!packet) continue;
+    packet->received_ns = arrival->received_ns;
     packet->reflected_ns = NowNs();
-    Write(*packet, datagram);
-    sendto(socket.fd(), datagram.data(), datagram.size(), 0, reinterpret_cast<sockaddr*>(&from),
-           size);
+    Write(*packet, arrival->datagram);
+    sendto(socket.fd(), arrival->datagram.data(), arrival->datagram.size(), 0,
+           reinterpret_cast<const sockaddr*>(&arrival->from), sizeof(arrival->from));
     ++reflected;
   }
   return {{"schema", "farspan.probe.reflect.v1"}, {"reflected", reflected}};
@@ -79,6 +114,7 @@ nlohmann::json MeasureRtt(const RttOptions& options) {
   if (connect(socket.fd(), reinterpret_cast<const sockaddr*>(&to), sizeof(to)) != 0) {
     Die("connect");
   }
+  Inbox inbox(socket);
   RoundTrip result;
   std::vector<std::byte> datagram(options.bytes);
   const auto interval = static_cast<int64_t>(options.interval_s * 1e9);
@@ -87,9 +123,9 @@ nlohmann::json MeasureRtt(const RttOptions& options) {
   for (; sent < options.count && !Stopping(); ++sent) {
     Write({.sequence = sent, .sent_ns = NowNs()}, datagram);
     send(socket.fd(), datagram.data(), datagram.size(), 0);
-    Collect(socket, start + (sent + 1) * interval, options.count, result);
+    Collect(socket, inbox, start + (sent + 1) * interval, options.count, result);
   }
-  Collect(socket, NowNs() + static_cast<int64_t>(options.timeout_s * 1e9), sent, result);
+  Collect(socket, inbox, NowNs() + static_cast<int64_t>(options.timeout_s * 1e9), sent, result);
   return {{"schema", "farspan.probe.rtt.v1"},
           {"sent", sent},
           {"received", result.total.size()},

@@ -63,6 +63,8 @@ void Socket::set_receive_timeout(int milliseconds) {
   if (setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) != 0) Die("SO_RCVTIMEO");
 }
 
+void Socket::stamp_arrivals() { set(SOL_SOCKET, SO_TIMESTAMPNS, 1, "SO_TIMESTAMPNS"); }
+
 bool Stopping() { return stopping != 0; }
 
 void CatchSignals() {

@@ -25,6 +25,7 @@ class Socket {
   // As much as asked for, if privileged; else as much as the system allows.
   void set_buffers(int bytes);
   void set_receive_timeout(int milliseconds);
+  void stamp_arrivals();  // CLOCK_REALTIME, by the kernel, beside each datagram
 
  private:
   int fd_ = -1;
