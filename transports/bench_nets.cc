@@ -11,6 +11,8 @@
 #include "transports/baselines/tcp_transport.h"
 #include "transports/congestion/controllers.h"
 #include "transports/core/span.h"
+#include "transports/doors/open_library.h"
+#include "transports/doors/policy_library.h"
 #include "transports/drivers/udp/udp_transport.h"
 #include "transports/testbed/sim_group.h"
 
@@ -34,6 +36,9 @@ Result<T> Read(const po::variables_map& values, const char* name,
 
 Result<SpanConfig> ReadSpan(const po::variables_map& values, uint64_t seed, TimeNs timeout) {
   transport::RegisterControllers();
+  if (const std::string policy = Text(values, "policy"); !policy.empty()) {
+    if (auto loaded = doors::LoadPolicies(policy); !loaded) return tl::unexpected(loaded.error());
+  }
   SpanConfig config;
   config.recovery = Text(values, "recovery");
   config.congestion = Text(values, "congestion");
@@ -83,6 +88,19 @@ Result<std::unique_ptr<transport::Transport>> OpenSpan(const po::variables_map& 
   return std::unique_ptr<transport::Transport>(std::move(*opened));
 }
 
+bool IsLibrary(const po::variables_map& values) { return !Text(values, "transport").empty(); }
+
+Result<std::unique_ptr<transport::Transport>> OpenDoor(const po::variables_map& values,
+                                                       const SocketAddress& local, TimeNs timeout) {
+  if (!values["net"].defaulted()) {
+    return Fail(ErrorCode::kInvalid, "a library takes the place of --net", "--transport");
+  }
+  auto opened = doors::OpenLibrary(Text(values, "transport"),
+                                   {HostOf(local), Text(values, "transport-options"), timeout});
+  if (!opened) return tl::unexpected(opened.error());
+  return std::move(opened->transport);
+}
+
 link::DirectionSpec Wire(Rate rate, TimeNs delay, double loss, uint64_t queue_bytes) {
   link::DirectionSpec spec;
   spec.lanes[0].rate = rate;
@@ -111,11 +129,14 @@ void AddNetOptions(cli::Options& options) {
   };
   auto add = options.visible.add_options();
   add("net", text("tcp"), "tcp (kernel TCP), udp (Span) or sim (Span in virtual time)");
+  add("transport", text(""), "a library in place of --net: ./libmine.so (see farspan conform)");
+  add("transport-options", text(""), "what the library is told; of an NCCL plugin device=N");
   add("sockets", po::value<uint32_t>()->default_value(1), "tcp: connections per lane");
   add("tcp-congestion", text(""), "tcp: cubic, bbr, … (default: the system's)");
   add("tcp-buffer", text("0"), "tcp: socket buffers; 0: the kernel grows them");
   add("recovery", text("auto"), "udp, sim: gbn, sr, ec or auto");
   add("congestion", text("bbr"), "udp, sim: fixed, cubic, bbr, swift or dcqcn");
+  add("policy", text(""), "udp, sim: a library that adds names to these two: ./mine.so");
   add("payload", po::value<uint32_t>()->default_value(1408), "udp, sim: bytes of a datagram");
   add("rate", text("10 Gbps"), "udp: a ceiling (fixed: the rate); sim: of the WAN");
   add("rtt", text("25 ms"), "sim: between sites");
@@ -134,12 +155,15 @@ Result<uint64_t> ParseSize(const std::string& text) {
 Result<std::unique_ptr<transport::Transport>> OpenNet(const po::variables_map& values,
                                                       const SocketAddress& local, TimeNs timeout) {
   const std::string net = Text(values, "net");
+  if (IsLibrary(values)) return OpenDoor(values, local, timeout);
   if (net == "tcp") return OpenTcp(values, local, timeout);
   if (net == "udp") return OpenSpan(values, local, timeout);
   return Fail(ErrorCode::kInvalid, "'" + net + "' is no net; there are tcp, udp, sim", "--net");
 }
 
-bool IsSim(const po::variables_map& values) { return Text(values, "net") == "sim"; }
+bool IsSim(const po::variables_map& values) {
+  return !IsLibrary(values) && Text(values, "net") == "sim";
+}
 
 Result<std::unique_ptr<testbed::Group>> MakeSim(const po::variables_map& values,
                                                 const testbed::BenchOptions& options) {

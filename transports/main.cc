@@ -5,6 +5,7 @@ int main(int argc, char** argv) {
   constexpr farspan::cli::Command kCommands[] = {
       {"bench", "collectives over the transports, with nccl-tests' options and columns",
        farspan::CmdBench},
+      {"conform", "whether a transport in a shared library keeps the rules", farspan::CmdConform},
       {"link", "the links of a running emulator: list, show, set, cut, restore, epoch",
        farspan::CmdLink},
       {"nccl", "what NCCL can have in flight across a long link, and what to set",

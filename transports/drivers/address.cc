@@ -46,16 +46,25 @@ Result<SocketAddress> ParseSocketAddress(std::string_view text) {
   return address;
 }
 
-std::string ToText(const SocketAddress& address) {
+std::string HostOf(const SocketAddress& address) {
   char text[INET6_ADDRSTRLEN] = "?";
   if (address.storage.ss_family == AF_INET6) {
     const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address.storage);
     inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-    return fmt::format("[{}]:{}", text, ntohs(v6.sin6_port));
+  } else {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address.storage);
+    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+  }
+  return text;
+}
+
+std::string ToText(const SocketAddress& address) {
+  if (address.storage.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address.storage);
+    return fmt::format("[{}]:{}", HostOf(address), ntohs(v6.sin6_port));
   }
   const auto& v4 = reinterpret_cast<const sockaddr_in&>(address.storage);
-  inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-  return fmt::format("{}:{}", text, ntohs(v4.sin_port));
+  return fmt::format("{}:{}", HostOf(address), ntohs(v4.sin_port));
 }
 
 SocketAddress WithPort(SocketAddress address, uint16_t port) {

@@ -22,6 +22,8 @@ struct SocketAddress {
 // "10.0.0.1:7000", "[fd00::1]:7000", ":7000" (any address). Names are not looked up.
 Result<SocketAddress> ParseSocketAddress(std::string_view text);
 std::string ToText(const SocketAddress& address);
+// Without the port, and without brackets: "10.0.0.1", "fd00::1".
+std::string HostOf(const SocketAddress& address);
 SocketAddress WithPort(SocketAddress address, uint16_t port);
 // Of a bound socket; of a connected one.
 SocketAddress LocalAddress(int descriptor);

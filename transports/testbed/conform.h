@@ -4,11 +4,14 @@
 // in-flight close, reuse of a listener) and add what collectives stand on: posting order, zero
 // bytes, receives longer than messages, tags, many messages in flight in both directions. Both ends
 // live in one process; `pump` moves both until something may have changed (virtual time: runs the
-// scheduler). Each case is bounded by `timeout` on the transport's own clock.
+// scheduler). Each case is bounded by `timeout` on the transport's own clock; where a call into the
+// transport may itself not return, see conform_library.h.
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "transports/core/transport.h"
@@ -28,6 +31,14 @@ struct ConformanceCase {
   std::string detail;  // of a failure
 };
 
+// Their names; `beyond_nccl`: NCCL's net API does not promise it.
+struct ConformanceTitle {
+  std::string_view name;
+  bool beyond_nccl = false;
+};
+std::span<const ConformanceTitle> ConformanceTitles();
+ConformanceCase RunConformanceCase(const ConformanceEnds& ends, size_t index);
+// All of them.
 std::vector<ConformanceCase> RunConformance(const ConformanceEnds& ends);
 
 }  // namespace farspan::testbed

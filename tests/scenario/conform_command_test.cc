@@ -1,0 +1,121 @@
+// farspan conform, as a user runs it on libraries that keep the rules and on those that do not.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tuple>
+
+#include "tests/support/execute.h"
+
+namespace farspan {
+namespace {
+
+using test::Execute;
+using test::Outcome;
+
+Outcome Conform(const std::string& library, const std::string& options = {}) {
+  return Execute(std::string(FARSPAN_PROGRAM) + " conform " + LIBRARIES "/" + library + ".so " +
+                 options + " 2>&1");
+}
+
+Outcome ConformFaulty(const std::string& fault, const std::string& only) {
+  return Conform("faulty_transport",
+                 "--timeout 200ms --transport-options '" + fault + "' --only '" + only + "'");
+}
+
+TEST(ConformCommand, ALibraryThatKeepsTheRulesConforms) {
+  const auto file = std::filesystem::temp_directory_path() /
+                    ("farspan-conform-" + std::to_string(getpid()) + ".json");
+  const Outcome run = Conform("faulty_transport", "--json " + file.string());
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_NE(run.output.find("conforms"), std::string::npos);
+  std::ifstream in(file);
+  const auto json = nlohmann::json::parse(in, nullptr, false);
+  std::filesystem::remove(file);
+  ASSERT_TRUE(json.is_object());
+  EXPECT_EQ(json["schema"], "farspan.conform.v1");
+  EXPECT_EQ(json["transport"], "faulty");
+  EXPECT_EQ(json["conforms"], true);
+  EXPECT_GE(json["cases"].size(), 12u);
+  for (const auto& one : json["cases"]) EXPECT_EQ(one["verdict"], "passed") << one;
+}
+
+// One broken rule each: the case that must see it, and a word of its reason.
+TEST(ConformCommand, EveryBrokenRuleIsSeen) {
+  for (const auto& [fault, name, word] :
+       {std::tuple{"order", "matches in posting order", "another length"},
+        {"twice", "delivers nothing twice", "nobody sent"},
+        {"corrupt", "delivers every size", "other bytes"},
+        {"short", "delivers every size", "was told as"},
+        {"overflow", "matches in posting order", "after the end"},
+        {"lost", "delivers every size", "waited in vain"},
+        {"mute", "a closed peer is an error", "says nothing"},
+        {"any-tag", "a wrong tag is an error", "tag 0"},
+        {"any-handle", "a foreign handle is refused", "0xff"}}) {
+    const Outcome run = ConformFaulty(fault, name);
+    EXPECT_EQ(run.exit_code, 1) << fault << run.output;
+    const size_t line = run.output.find(name);
+    ASSERT_NE(line, std::string::npos) << fault << run.output;
+    const std::string verdict = run.output.substr(line, run.output.find('\n', line) - line);
+    EXPECT_NE(verdict.find("FAILED"), std::string::npos) << fault << run.output;
+    EXPECT_NE(verdict.find(word), std::string::npos) << fault << verdict;
+  }
+}
+
+// What ends or stops the process is a failure of its case, not of farspan.
+TEST(ConformCommand, CrashesExitsAndHangsFailTheirCase) {
+  for (const auto& [fault, word] :
+       {std::pair{"crash", "signal 6"}, {"exit", "exit code 7"}, {"hang", "does not return"}}) {
+    const Outcome run = ConformFaulty(fault, "nothing twice");
+    EXPECT_EQ(run.exit_code, 1) << fault;
+    EXPECT_NE(run.output.find(word), std::string::npos) << run.output;
+    EXPECT_NE(run.output.find("does not conform"), std::string::npos) << run.output;
+  }
+}
+
+TEST(ConformCommand, AFailedCallIsSaid) {
+  const Outcome run = ConformFaulty("no-request", "every size");
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_NE(run.output.find("breaks the ABI"), std::string::npos) << run.output;
+  const Outcome refused = ConformFaulty("no-open", "");
+  EXPECT_EQ(refused.exit_code, 3);
+  EXPECT_NE(refused.output.find("told not to"), std::string::npos) << refused.output;
+}
+
+TEST(ConformCommand, WhatIsNoTransportIsRefusedWithTheReason) {
+  for (const auto& [library, word] : {std::pair{"ANOTHER_VERSION", "version 2"},
+                                      {"ANOTHER_SIZE", "bytes"},
+                                      {"FUNCTIONS_MISSING", "lacks: open properties listen"},
+                                      {"NO_DOOR", "neither farspan_transport_plugin"},
+                                      {"OLD_NCCL", "stops at ncclNetPlugin_v6"},
+                                      {"EMPTY_NCCL", "ncclNetPlugin_v12 lacks: name init"},
+                                      {"no_such_library", "cannot be loaded"}}) {
+    const Outcome run = Conform(library);
+    EXPECT_EQ(run.exit_code, 2) << library << run.output;
+    EXPECT_NE(run.output.find(word), std::string::npos) << library << run.output;
+  }
+  EXPECT_EQ(Conform("faulty_transport", "--only colours").exit_code, 2);
+  EXPECT_EQ(Execute(std::string(FARSPAN_PROGRAM) + " conform 2>&1").exit_code, 2);
+}
+
+Outcome BenchWith(const std::string& policy, const std::string& congestion) {
+  return Execute(std::string(FARSPAN_PROGRAM) +
+                 " bench all_reduce --net sim -b 1M -e 1M -n 2 -w 1" + " --loss 1e-3 --policy " +
+                 policy + " --congestion " + congestion + " 2>&1");
+}
+
+TEST(Policies, AControllerFromALibraryIsChosenByName) {
+  const Outcome run = BenchWith(SCALABLE, "scalable");
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  const Outcome unknown = BenchWith(SCALABLE, "scaleable");
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_NE(unknown.output.find("dcqcn scalable"), std::string::npos) << unknown.output;
+  const Outcome none = BenchWith(LIBRARIES "/faulty_transport.so", "scalable");
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_NE(none.output.find("farspan_register_policies"), std::string::npos) << none.output;
+}
+
+}  // namespace
+}  // namespace farspan

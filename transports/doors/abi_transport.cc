@@ -1,0 +1,233 @@
+#include "transports/doors/abi_transport.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "transports/drivers/monotonic.h"
+
+namespace farspan::doors {
+namespace {
+
+using transport::CommId;
+using transport::CommState;
+using transport::Completion;
+using transport::ListenId;
+using transport::Progress;
+using transport::RequestId;
+
+constexpr int64_t kNapNs = 50'000;  // where the library cannot wait itself
+
+Result<void> Check(const farspan_transport_ops& ops, const std::string& path) {
+  const auto refuse = [&](const std::string& why) {
+    return Fail(ErrorCode::kInvalid, why + "; build it against this farspan's farspan_transport.h",
+                path);
+  };
+  if (ops.abi != FARSPAN_TRANSPORT_ABI) {
+    return refuse(fmt::format("the library speaks version {} of the transports' ABI, farspan {}",
+                              ops.abi, FARSPAN_TRANSPORT_ABI));
+  }
+  if (ops.size != sizeof ops) {
+    return refuse(fmt::format("the library's farspan_transport_ops has {} bytes, farspan's {}",
+                              ops.size, sizeof ops));
+  }
+  std::string missing;
+  for (const auto& [name, there] : {std::pair{"name", ops.name != nullptr},
+                                    {"open", ops.open != nullptr},
+                                    {"close", ops.close != nullptr},
+                                    {"properties", ops.properties != nullptr},
+                                    {"listen", ops.listen != nullptr},
+                                    {"stop_listening", ops.stop_listening != nullptr},
+                                    {"accept", ops.accept != nullptr},
+                                    {"connect", ops.connect != nullptr},
+                                    {"state", ops.state != nullptr},
+                                    {"failure", ops.failure != nullptr},
+                                    {"close_comm", ops.close_comm != nullptr},
+                                    {"post_send", ops.post_send != nullptr},
+                                    {"post_recv", ops.post_recv != nullptr},
+                                    {"test", ops.test != nullptr}}) {
+    if (!there) missing += fmt::format(" {}", name);
+  }
+  if (!missing.empty()) return refuse("farspan_transport_plugin lacks:" + missing);
+  if ((ops.register_memory == nullptr) != (ops.deregister_memory == nullptr)) {
+    return refuse("register_memory and deregister_memory come together or not at all");
+  }
+  return {};
+}
+
+std::string TextOf(farspan_error& error) {
+  error.text[sizeof error.text - 1] = '\0';
+  return error.text[0] == '\0' ? "the library does not say why" : error.text;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AbiTransport>> AbiTransport::Open(const farspan_transport_ops& ops,
+                                                         const std::string& path,
+                                                         const DoorConfig& config) {
+  if (auto usable = Check(ops, path); !usable) return tl::unexpected(usable.error());
+  const farspan_config theirs{sizeof theirs, config.local.c_str(), config.options.c_str(),
+                              config.timeout.ns};
+  farspan_instance* instance = nullptr;
+  farspan_error error{};
+  if (ops.open(&theirs, &instance, &error) != FARSPAN_OK || instance == nullptr) {
+    return Fail(ErrorCode::kMachine, fmt::format("{} did not open: {}", ops.name, TextOf(error)),
+                path);
+  }
+  return std::unique_ptr<AbiTransport>(new AbiTransport(ops, instance));
+}
+
+AbiTransport::~AbiTransport() { ops_.close(instance_); }
+
+transport::Properties AbiTransport::properties() const {
+  farspan_properties theirs{};
+  ops_.properties(instance_, &theirs);
+  return {ops_.name, theirs.max_message_bytes, theirs.max_requests, theirs.bits_per_s,
+          TimeNs{theirs.latency_ns}};
+}
+
+TimeNs AbiTransport::now() const { return MonotonicNow(); }
+
+const AbiTransport::Comm& AbiTransport::find(CommId comm) const {
+  const auto found = comms_.find(comm.value);
+  FARSPAN_CHECK(found != comms_.end());
+  return found->second;
+}
+
+CommId AbiTransport::add(farspan_comm* comm) {
+  comms_[next_id_] = {comm, {}};
+  return {next_id_++};
+}
+
+Result<ListenId> AbiTransport::listen(transport::Handle& handle) {
+  static_assert(std::tuple_size_v<transport::Handle> == FARSPAN_HANDLE_BYTES);
+  farspan_listener* listener = nullptr;
+  farspan_error error{};
+  handle = {};
+  if (ops_.listen(instance_, handle.data(), &listener, &error) != FARSPAN_OK ||
+      listener == nullptr) {
+    return Fail(ErrorCode::kMachine, fmt::format("{}: listen: {}", ops_.name, TextOf(error)));
+  }
+  listeners_[next_id_] = listener;
+  return ListenId{next_id_++};
+}
+
+void AbiTransport::stop_listening(ListenId listener) {
+  const auto found = listeners_.find(listener.value);
+  FARSPAN_CHECK(found != listeners_.end());
+  ops_.stop_listening(instance_, found->second);
+  listeners_.erase(found);
+}
+
+std::optional<CommId> AbiTransport::accept(ListenId listener) {
+  farspan_comm* comm = nullptr;
+  if (ops_.accept(instance_, listeners_.at(listener.value), &comm) != FARSPAN_OK ||
+      comm == nullptr) {
+    return std::nullopt;
+  }
+  return add(comm);
+}
+
+Result<CommId> AbiTransport::connect(const transport::Handle& handle) {
+  farspan_comm* comm = nullptr;
+  farspan_error error{};
+  if (ops_.connect(instance_, handle.data(), &comm, &error) != FARSPAN_OK || comm == nullptr) {
+    return Fail(ErrorCode::kIo, fmt::format("{}: connect: {}", ops_.name, TextOf(error)));
+  }
+  return add(comm);
+}
+
+CommState AbiTransport::state(CommId id) const {
+  const Comm& comm = find(id);
+  if (!comm.broken.empty()) return CommState::kFailed;
+  switch (ops_.state(instance_, comm.theirs)) {
+    case FARSPAN_OK:
+      return CommState::kReady;
+    case FARSPAN_AGAIN:
+      return CommState::kConnecting;
+    default:
+      return CommState::kFailed;
+  }
+}
+
+std::string_view AbiTransport::failure(CommId id) const {
+  const Comm& comm = find(id);
+  if (!comm.broken.empty()) return comm.broken;
+  const char* text = ops_.failure(instance_, comm.theirs);
+  return text == nullptr ? "" : text;
+}
+
+void AbiTransport::close(CommId id) {
+  requests_.each([&](auto& entry) {
+    if (entry.comm == id.value) requests_.release(entry);
+  });
+  ops_.close_comm(instance_, find(id).theirs);
+  comms_.erase(id.value);
+}
+
+Result<uint32_t> AbiTransport::register_memory(void* data, uint64_t bytes) {
+  if (ops_.register_memory == nullptr) return 0;
+  uint32_t memory = 0;
+  farspan_error error{};
+  if (ops_.register_memory(instance_, data, bytes, &memory, &error) != FARSPAN_OK) {
+    return Fail(ErrorCode::kMachine,
+                fmt::format("{}: register_memory: {}", ops_.name, TextOf(error)));
+  }
+  return memory;
+}
+
+void AbiTransport::deregister_memory(uint32_t memory) {
+  if (ops_.deregister_memory != nullptr) ops_.deregister_memory(instance_, memory);
+}
+
+std::optional<RequestId> AbiTransport::posted(CommId id, const char* call, int answer,
+                                              farspan_request* request) {
+  if (answer == FARSPAN_AGAIN || answer == FARSPAN_FAILED) return std::nullopt;
+  if (answer == FARSPAN_OK && request != nullptr) return requests_.add(id, request);
+  comms_.at(id.value).broken = fmt::format("{} breaks the ABI: {} answered {} {}", ops_.name, call,
+                                           answer, request == nullptr ? "without a request" : "");
+  return std::nullopt;
+}
+
+std::optional<RequestId> AbiTransport::post_send(CommId id, const transport::Buffer& buffer,
+                                                 uint32_t tag) {
+  const Comm& comm = find(id);
+  if (!comm.broken.empty()) return std::nullopt;
+  farspan_request* request = nullptr;
+  const int answer = ops_.post_send(instance_, comm.theirs, buffer.data, buffer.bytes, tag,
+                                    buffer.memory, &request);
+  return posted(id, "post_send", answer, request);
+}
+
+std::optional<RequestId> AbiTransport::post_recv(CommId id, const transport::Buffer& buffer,
+                                                 uint32_t tag) {
+  const Comm& comm = find(id);
+  if (!comm.broken.empty()) return std::nullopt;
+  farspan_request* request = nullptr;
+  const int answer = ops_.post_recv(instance_, comm.theirs, buffer.data, buffer.bytes, tag,
+                                    buffer.memory, &request);
+  return posted(id, "post_recv", answer, request);
+}
+
+Completion AbiTransport::test(RequestId id) {
+  auto& entry = requests_.find(id);
+  uint64_t bytes = 0;
+  const bool broken = !find({entry.comm}).broken.empty();
+  const int answer = broken ? FARSPAN_FAILED : ops_.test(instance_, entry.theirs, &bytes);
+  if (answer == FARSPAN_AGAIN) return {};
+  requests_.release(entry);
+  return {answer == FARSPAN_OK ? Progress::kDone : Progress::kFailed, bytes};
+}
+
+void AbiTransport::progress(TimeNs until) {
+  const int64_t left = std::max<int64_t>((until - now()).ns, 0);
+  if (ops_.progress == nullptr) {
+    const timespec nap{0, std::min(left, kNapNs)};
+    nanosleep(&nap, nullptr);
+  } else if (ops_.progress(instance_, left) == FARSPAN_AGAIN) {
+    return;
+  }
+  if (listener_ != nullptr) listener_->on_progress();
+}
+
+}  // namespace farspan::doors

@@ -1,0 +1,70 @@
+// AbiTransport: Transport over a library that speaks transports/abi/farspan_transport.h.
+//
+// The rules are that header's. What a library answers is not trusted further than it must be: an
+// answer that is none of the header's, or success without an object, fails the comm with a text
+// that names the call. Threading: one thread, as Transport says.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "transports/abi/farspan_transport.h"
+#include "transports/core/transport.h"
+#include "transports/doors/door_config.h"
+#include "transports/doors/request_table.h"
+
+namespace farspan::doors {
+
+class AbiTransport final : public transport::Transport {
+ public:
+  // `ops` outlives the transport; `path` is the library's, for texts.
+  static Result<std::unique_ptr<AbiTransport>> Open(const farspan_transport_ops& ops,
+                                                    const std::string& path,
+                                                    const DoorConfig& config);
+  ~AbiTransport() override;
+
+  transport::Properties properties() const override;
+  TimeNs now() const override;
+  Result<transport::ListenId> listen(transport::Handle& handle) override;
+  void stop_listening(transport::ListenId listener) override;
+  std::optional<transport::CommId> accept(transport::ListenId listener) override;
+  Result<transport::CommId> connect(const transport::Handle& handle) override;
+  transport::CommState state(transport::CommId comm) const override;
+  std::string_view failure(transport::CommId comm) const override;
+  void close(transport::CommId comm) override;
+  Result<uint32_t> register_memory(void* data, uint64_t bytes) override;
+  void deregister_memory(uint32_t memory) override;
+  std::optional<transport::RequestId> post_send(transport::CommId comm,
+                                                const transport::Buffer& buffer,
+                                                uint32_t tag) override;
+  std::optional<transport::RequestId> post_recv(transport::CommId comm,
+                                                const transport::Buffer& buffer,
+                                                uint32_t tag) override;
+  transport::Completion test(transport::RequestId request) override;
+  void progress(TimeNs until) override;
+  void set_listener(transport::ProgressListener* listener) override { listener_ = listener; }
+
+ private:
+  struct Comm {
+    farspan_comm* theirs = nullptr;
+    std::string broken;  // the rule that the library has broken
+  };
+
+  AbiTransport(const farspan_transport_ops& ops, farspan_instance* instance)
+      : ops_(ops), instance_(instance) {}
+  const Comm& find(transport::CommId comm) const;
+  transport::CommId add(farspan_comm* comm);
+  std::optional<transport::RequestId> posted(transport::CommId comm, const char* call, int answer,
+                                             farspan_request* request);
+
+  const farspan_transport_ops& ops_;
+  farspan_instance* instance_;
+  std::map<uint32_t, farspan_listener*> listeners_;
+  std::map<uint32_t, Comm> comms_;
+  RequestTable<farspan_request*> requests_;
+  uint32_t next_id_ = 1;
+  transport::ProgressListener* listener_ = nullptr;
+};
+
+}  // namespace farspan::doors

@@ -1,0 +1,199 @@
+#include "transports/doors/nccl_net.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace farspan::doors {
+namespace {
+
+// What v8 can count, and NCCL's own limit for plugins that state none.
+constexpr uint64_t kMaxMessage = uint64_t{1} << 30;
+
+template <int kVersion>
+class NetOf final : public NcclNet {
+ public:
+  explicit NetOf(const nccl::Net<kVersion>& net) : net_(net) {}
+
+  int version() const override { return kVersion; }
+  std::string name() const override { return net_.name == nullptr ? "a plugin" : net_.name; }
+
+  std::string missing() const override {
+    std::string names;
+    for (const auto& [name, there] : {std::pair{"name", net_.name != nullptr},
+                                      {"init", net_.init != nullptr},
+                                      {"devices", net_.devices != nullptr},
+                                      {"getProperties", net_.get_properties != nullptr},
+                                      {"listen", net_.listen != nullptr},
+                                      {"connect", net_.connect != nullptr},
+                                      {"accept", net_.accept != nullptr},
+                                      {"regMr", net_.register_memory != nullptr},
+                                      {"deregMr", net_.deregister_memory != nullptr},
+                                      {"isend", net_.isend != nullptr},
+                                      {"irecv", net_.irecv != nullptr},
+                                      {"test", net_.test != nullptr},
+                                      {"closeSend", net_.close_send != nullptr},
+                                      {"closeRecv", net_.close_receive != nullptr},
+                                      {"closeListen", net_.close_listen != nullptr}}) {
+      if (!there) names += fmt::format(" {}", name);
+    }
+    return names;
+  }
+
+  // Once per process up to v10, per communicator since.
+  nccl::Result init(nccl::Log log) override {
+    if constexpr (kVersion >= 11) {
+      nccl::CommConfig config;
+      return net_.init(&context_, ++comms_, &config, log, nullptr);
+    } else {
+      static std::set<const void*> initialised;
+      if (initialised.count(&net_) > 0) return nccl::kSuccess;
+      nccl::Result result;
+      if constexpr (kVersion == 10) {
+        result = net_.init(log, nullptr);
+      } else {
+        result = net_.init(log);
+      }
+      if (result == nccl::kSuccess) initialised.insert(&net_);
+      return result;
+    }
+  }
+
+  nccl::Result devices(int& count) override { return net_.devices(&count); }
+
+  nccl::Result device(int index, NcclDevice& device) override {
+    nccl::Properties<kVersion> properties;
+    const nccl::Result result = net_.get_properties(index, &properties);
+    if (result != nccl::kSuccess) return result;
+    if (properties.name != nullptr) device.name = properties.name;
+    device.pointer_support = properties.pointer_support;
+    device.device_type = properties.device_type;
+    device.speed_mbps = properties.speed;
+    device.latency_us = properties.latency;
+    device.max_message_bytes = kMaxMessage;
+    if constexpr (kVersion >= 9) {
+      if (properties.max_p2p_bytes > 0) {
+        device.max_message_bytes = std::min<uint64_t>(kMaxMessage, properties.max_p2p_bytes);
+      }
+    }
+    return result;
+  }
+
+  nccl::Result listen(int device, void* handle, void** listener) override {
+    if constexpr (kVersion >= 11) {
+      return net_.listen(context_, device, handle, listener);
+    } else {
+      return net_.listen(device, handle, listener);
+    }
+  }
+
+  nccl::Result connect(int device, void* handle, void** comm) override {
+    nccl::DeviceHandle* on_gpu = nullptr;
+    if constexpr (kVersion >= 11) {
+      return net_.connect(context_, device, handle, comm, &on_gpu);
+    } else if constexpr (kVersion == 10) {
+      nccl::CommConfig config;
+      return net_.connect(device, &config, handle, comm, &on_gpu);
+    } else {
+      return net_.connect(device, handle, comm, &on_gpu);
+    }
+  }
+
+  nccl::Result accept(void* listener, void** comm) override {
+    nccl::DeviceHandle* on_gpu = nullptr;
+    return net_.accept(listener, comm, &on_gpu);
+  }
+
+  nccl::Result register_memory(void* comm, void* data, size_t bytes, void** memory) override {
+    return net_.register_memory(comm, data, bytes, nccl::kPointerHost, memory);
+  }
+  nccl::Result deregister_memory(void* comm, void* memory) override {
+    return net_.deregister_memory(comm, memory);
+  }
+
+  nccl::Result send(void* comm, void* data, size_t bytes, int tag, void* memory,
+                    void** request) override {
+    const auto size = static_cast<typename nccl::Net<kVersion>::Size>(bytes);
+    if constexpr (kVersion >= 10) {
+      return net_.isend(comm, data, size, tag, memory, nullptr, request);
+    } else {
+      return net_.isend(comm, data, size, tag, memory, request);
+    }
+  }
+
+  nccl::Result receive(void* comm, void* data, size_t bytes, int tag, void* memory,
+                       void** request) override {
+    auto size = static_cast<typename nccl::Net<kVersion>::Size>(bytes);
+    if constexpr (kVersion >= 10) {
+      void* profiler = nullptr;
+      return net_.irecv(comm, 1, &data, &size, &tag, &memory, &profiler, request);
+    } else {
+      return net_.irecv(comm, 1, &data, &size, &tag, &memory, request);
+    }
+  }
+
+  nccl::Result test(void* request, bool& done, int& bytes) override {
+    int is_done = 0;
+    const nccl::Result result = net_.test(request, &is_done, &bytes);
+    done = is_done != 0;
+    return result;
+  }
+
+  nccl::Result close(void* comm, bool sends) override {
+    return sends ? net_.close_send(comm) : net_.close_receive(comm);
+  }
+  nccl::Result close_listener(void* listener) override { return net_.close_listen(listener); }
+
+  nccl::Result finalize() override {
+    if constexpr (kVersion >= 11) {
+      if (net_.finalize != nullptr) return net_.finalize(context_);
+    }
+    return nccl::kSuccess;
+  }
+
+ private:
+  static inline uint64_t comms_ = 0;
+  const nccl::Net<kVersion>& net_;
+  void* context_ = nullptr;
+};
+
+template <int kVersion>
+Result<std::unique_ptr<NcclNet>> Find(const SharedLibrary& library) {
+  const std::string symbol = fmt::format("ncclNetPlugin_v{}", kVersion);
+  if (const void* net = library.find(symbol.c_str()); net != nullptr) {
+    std::unique_ptr<NcclNet> found =
+        std::make_unique<NetOf<kVersion>>(*static_cast<const nccl::Net<kVersion>*>(net));
+    const std::string missing = found->missing();
+    if (missing.empty()) return found;
+    return Fail(ErrorCode::kInvalid, fmt::format("{} lacks:{}", symbol, missing), library.path());
+  }
+  if constexpr (kVersion > nccl::kOldest) {
+    return Find<kVersion - 1>(library);
+  } else {
+    return Fail(ErrorCode::kNotFound, "no such symbol");
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NcclNet>> FindNcclNet(const SharedLibrary& library) {
+  auto found = Find<nccl::kNewest>(library);
+  if (found || found.error().code != ErrorCode::kNotFound) return found;
+  for (int version = nccl::kOldest - 1; version >= 2; --version) {
+    if (library.find(fmt::format("ncclNetPlugin_v{}", version).c_str()) != nullptr) {
+      return Fail(ErrorCode::kInvalid,
+                  fmt::format("the plugin stops at ncclNetPlugin_v{}; v{} (NCCL 2.20) to v{} are "
+                              "understood",
+                              version, nccl::kOldest, nccl::kNewest),
+                  library.path());
+    }
+  }
+  return Fail(ErrorCode::kInvalid,
+              fmt::format("the library is no transport: it has neither farspan_transport_plugin "
+                          "(transports/abi/farspan_transport.h) nor ncclNetPlugin_v{} to v{}",
+                          nccl::kOldest, nccl::kNewest),
+              library.path());
+}
+
+}  // namespace farspan::doors

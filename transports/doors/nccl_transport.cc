@@ -1,0 +1,352 @@
+#include "transports/doors/nccl_transport.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+
+#include "transports/drivers/monotonic.h"
+
+namespace farspan::doors {
+namespace {
+
+using transport::CommId;
+using transport::CommState;
+using transport::Completion;
+using transport::ListenId;
+using transport::Progress;
+using transport::RequestId;
+
+constexpr int kIdleRounds = 50;      // that only yield the processor
+constexpr int64_t kNapNs = 20'000;   // after them
+constexpr TimeNs kShortest{50'000};  // of a progress() that may sleep
+
+// What plugins log last goes into the texts of failures. Their threads may log too.
+std::mutex last_warning_mutex;
+std::string last_warning;
+
+std::string TakeWarning() {
+  const std::lock_guard lock(last_warning_mutex);
+  return std::exchange(last_warning, {});
+}
+
+// NCCL_DEBUG=INFO, or any other value, shows what plugins log.
+__attribute__((format(printf, 5, 6))) void LogOfPlugin(int level, unsigned long /*flags*/,
+                                                       const char* /*file*/, int /*line*/,
+                                                       const char* format, ...) {
+  char text[512];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  if (level <= nccl::kLogInfo && std::getenv("NCCL_DEBUG") != nullptr) {
+    fmt::print(stderr, "plugin: {}\n", text);
+  }
+  if (level > nccl::kLogWarn) return;
+  const std::lock_guard lock(last_warning_mutex);
+  last_warning = text;
+}
+
+std::string_view NameOf(nccl::Result result) {
+  static constexpr std::string_view kNames[] = {
+      "success",          "unhandled CUDA error", "system error", "internal error",
+      "invalid argument", "invalid usage",        "remote error", "in progress"};
+  const auto index = static_cast<size_t>(result);
+  return index < std::size(kNames) ? kNames[index] : "an unknown result";
+}
+
+std::string Text(NcclNet& net, const char* call, nccl::Result result) {
+  const std::string said = TakeWarning();
+  return fmt::format("NCCL plugin {} (v{}): {}: {} ({}){}{}", net.name(), net.version(), call,
+                     NameOf(result), static_cast<int>(result),
+                     said.empty() ? "" : "; it logged: ", said);
+}
+
+Result<int> DeviceOf(const std::string& options, int count) {
+  if (options.empty()) return 0;
+  constexpr std::string_view kKey = "device=";
+  int device = -1;
+  if (options.starts_with(kKey)) {
+    std::from_chars(options.data() + kKey.size(), options.data() + options.size(), device);
+  }
+  if (device >= 0 && device < count) return device;
+  return Fail(ErrorCode::kInvalid,
+              fmt::format("'{}' is no option of an NCCL plugin: expected device=0 to device={} "
+                          "(all else plugins take from their own environment variables)",
+                          options, count - 1),
+              "--transport-options");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<NcclTransport>> NcclTransport::Open(std::unique_ptr<NcclNet> net,
+                                                           const std::string& path,
+                                                           const DoorConfig& config) {
+  const auto refuse = [&](const char* call, nccl::Result result) {
+    return Fail(ErrorCode::kMachine, Text(*net, call, result), path);
+  };
+  if (const auto done = net->init(&LogOfPlugin); done != nccl::kSuccess) {
+    return refuse("init", done);
+  }
+  int count = 0;
+  if (const auto done = net->devices(count); done != nccl::kSuccess) return refuse("devices", done);
+  if (count <= 0) {
+    return Fail(ErrorCode::kMachine,
+                fmt::format("NCCL plugin {} finds no device on this machine", net->name()), path);
+  }
+  const auto device = DeviceOf(config.options, count);
+  if (!device) return tl::unexpected(device.error());
+  NcclDevice properties;
+  if (const auto done = net->device(*device, properties); done != nccl::kSuccess) {
+    return refuse("getProperties", done);
+  }
+  if ((properties.pointer_support & nccl::kPointerHost) == 0 ||
+      properties.device_type != nccl::kDeviceHost) {
+    return Fail(
+        ErrorCode::kMachine,
+        fmt::format("device {} of NCCL plugin {} does not move host memory by itself "
+                    "(ptrSupport {}, netDeviceType {})",
+                    *device, net->name(), properties.pointer_support, properties.device_type),
+        path);
+  }
+  return std::unique_ptr<NcclTransport>(new NcclTransport(std::move(net), *device, properties));
+}
+
+NcclTransport::~NcclTransport() {
+  while (!comms_.empty()) close({comms_.begin()->first});
+  while (!listeners_.empty()) stop_listening({listeners_.begin()->first});
+  net_->finalize();
+}
+
+transport::Properties NcclTransport::properties() const {
+  return {net_->name(), properties_.max_message_bytes, nccl::kMaxRequests,
+          static_cast<uint64_t>(std::max(properties_.speed_mbps, 0)) * 1'000'000,
+          TimeNs{static_cast<int64_t>(properties_.latency_us * 1e3F)}};
+}
+
+TimeNs NcclTransport::now() const { return MonotonicNow(); }
+
+const NcclTransport::Comm& NcclTransport::find(CommId comm) const {
+  const auto found = comms_.find(comm.value);
+  FARSPAN_CHECK(found != comms_.end());
+  return found->second;
+}
+
+// False: the comm has failed by this call.
+bool NcclTransport::works(Comm& comm, nccl::Result result, const char* call) {
+  if (result == nccl::kSuccess) return true;
+  comm.state = CommState::kFailed;
+  comm.failure = Text(*net_, call, result);
+  return false;
+}
+
+Result<ListenId> NcclTransport::listen(transport::Handle& handle) {
+  static_assert(std::tuple_size_v<transport::Handle> == nccl::kHandleBytes);
+  handle = {};
+  Listener listener;
+  const auto done = net_->listen(device_, handle.data(), &listener.theirs);
+  if (done != nccl::kSuccess || listener.theirs == nullptr) {
+    return Fail(ErrorCode::kMachine, Text(*net_, "listen", done));
+  }
+  listeners_[next_id_] = listener;
+  return ListenId{next_id_++};
+}
+
+void NcclTransport::stop_listening(ListenId id) {
+  const auto found = listeners_.find(id.value);
+  FARSPAN_CHECK(found != listeners_.end());
+  for (const uint32_t comm : found->second.accepted) close({comm});
+  net_->close_listener(found->second.theirs);
+  listeners_.erase(found);
+}
+
+std::optional<CommId> NcclTransport::accept(ListenId id) {
+  auto& accepted = listeners_.at(id.value).accepted;
+  if (accepted.empty()) return std::nullopt;
+  const CommId comm{accepted.front()};
+  accepted.pop_front();
+  return comm;
+}
+
+Result<CommId> NcclTransport::connect(const transport::Handle& handle) {
+  const uint32_t id = next_id_++;
+  Comm& comm = comms_[id];
+  comm.sends = true;
+  comm.handle = handle;
+  advance_connect(comm);
+  if (comm.state != CommState::kFailed) return CommId{id};
+  const std::string why = comm.failure;
+  comms_.erase(id);
+  return Fail(ErrorCode::kIo, why);
+}
+
+CommState NcclTransport::state(CommId comm) const { return find(comm).state; }
+std::string_view NcclTransport::failure(CommId comm) const { return find(comm).failure; }
+
+void NcclTransport::close(CommId id) {
+  requests_.each([&](Entry& entry) {
+    if (entry.comm == id.value) release(entry);
+  });
+  Comm& comm = comms_.at(id.value);
+  if (comm.theirs != nullptr) {
+    for (const auto& [number, memory] : comm.registered) {
+      net_->deregister_memory(comm.theirs, memory);
+    }
+    net_->close(comm.theirs, comm.sends);
+  }
+  comms_.erase(id.value);
+}
+
+Result<uint32_t> NcclTransport::register_memory(void* data, uint64_t bytes) {
+  memory_[next_id_] = {data, bytes};
+  return next_id_++;
+}
+
+void NcclTransport::deregister_memory(uint32_t number) {
+  for (auto& [id, comm] : comms_) {
+    const auto found = comm.registered.find(number);
+    if (found == comm.registered.end()) continue;
+    net_->deregister_memory(comm.theirs, found->second);
+    comm.registered.erase(found);
+  }
+  memory_.erase(number);
+}
+
+// The plugin's name for the memory of a message. False: the comm has failed.
+bool NcclTransport::memory_for(Comm& comm, const transport::Buffer& buffer, void** memory,
+                               bool& temporary) {
+  const auto range = memory_.find(buffer.memory);
+  temporary = range == memory_.end();
+  if (temporary) {
+    return works(comm, net_->register_memory(comm.theirs, buffer.data, buffer.bytes, memory),
+                 "regMr");
+  }
+  const auto known = comm.registered.find(buffer.memory);
+  if (known != comm.registered.end()) {
+    *memory = known->second;
+    return true;
+  }
+  const auto done =
+      net_->register_memory(comm.theirs, range->second.data, range->second.bytes, memory);
+  if (!works(comm, done, "regMr")) return false;
+  comm.registered[buffer.memory] = *memory;
+  return true;
+}
+
+std::optional<RequestId> NcclTransport::post(CommId id, const transport::Buffer& buffer,
+                                             uint32_t tag) {
+  Comm& comm = comms_.at(id.value);
+  if (comm.state != CommState::kReady || comm.pending == nccl::kMaxRequests) return std::nullopt;
+  transport::Buffer used = buffer;
+  if (used.bytes == 0) used = {empty_message_, sizeof empty_message_, 0};
+  Posted posted;
+  posted.bytes = buffer.bytes;
+  if (!memory_for(comm, used, &posted.memory, posted.temporary)) return std::nullopt;
+  const auto done = comm.sends
+                        ? net_->send(comm.theirs, used.data, buffer.bytes, static_cast<int>(tag),
+                                     posted.memory, &posted.theirs)
+                        : net_->receive(comm.theirs, used.data, buffer.bytes, static_cast<int>(tag),
+                                        posted.memory, &posted.theirs);
+  const bool good = works(comm, done, comm.sends ? "isend" : "irecv");
+  if (!good || posted.theirs == nullptr) {
+    if (posted.temporary) net_->deregister_memory(comm.theirs, posted.memory);
+    return std::nullopt;
+  }
+  ++comm.pending;
+  return requests_.add(id, posted);
+}
+
+std::optional<RequestId> NcclTransport::post_send(CommId comm, const transport::Buffer& buffer,
+                                                  uint32_t tag) {
+  FARSPAN_CHECK(find(comm).sends);
+  return post(comm, buffer, tag);
+}
+
+std::optional<RequestId> NcclTransport::post_recv(CommId comm, const transport::Buffer& buffer,
+                                                  uint32_t tag) {
+  FARSPAN_CHECK(!find(comm).sends);
+  return post(comm, buffer, tag);
+}
+
+void NcclTransport::release(Entry& entry) {
+  Comm& comm = comms_.at(entry.comm);
+  if (entry.theirs.temporary) net_->deregister_memory(comm.theirs, entry.theirs.memory);
+  --comm.pending;
+  requests_.release(entry);
+}
+
+Completion NcclTransport::test(RequestId id) {
+  Entry& entry = requests_.find(id);
+  advance_request(entry);
+  const bool failed = !entry.theirs.done && find({entry.comm}).state == CommState::kFailed;
+  if (!failed && !entry.theirs.done) return {};
+  const Completion completion{failed ? Progress::kFailed : Progress::kDone, entry.theirs.bytes};
+  release(entry);
+  return completion;
+}
+
+// Each advance… is true if something came to an end.
+bool NcclTransport::advance_request(Entry& entry) {
+  Comm& comm = comms_.at(entry.comm);
+  if (entry.theirs.done || comm.state == CommState::kFailed) return false;
+  int bytes = 0;
+  if (!works(comm, net_->test(entry.theirs.theirs, entry.theirs.done, bytes), "test")) {
+    entry.theirs.done = false;
+    return true;
+  }
+  if (entry.theirs.done && !comm.sends) entry.theirs.bytes = static_cast<uint64_t>(bytes);
+  return entry.theirs.done;
+}
+
+bool NcclTransport::advance_connect(Comm& comm) {
+  if (comm.state != CommState::kConnecting) return false;
+  const auto done = net_->connect(device_, comm.handle.data(), &comm.theirs);
+  if (!works(comm, done, "connect")) return true;
+  if (comm.theirs == nullptr) return false;
+  comm.state = CommState::kReady;
+  return true;
+}
+
+bool NcclTransport::advance_listener(Listener& listener) {
+  if (listener.broken) return false;
+  Comm comm;
+  const auto done = net_->accept(listener.theirs, &comm.theirs);
+  if (done == nccl::kSuccess && comm.theirs == nullptr) return false;
+  comm.state = CommState::kReady;
+  listener.broken = !works(comm, done, "accept");
+  comms_[next_id_] = comm;
+  listener.accepted.push_back(next_id_++);
+  return true;
+}
+
+bool NcclTransport::advance() {
+  bool ended = false;
+  for (auto& [id, listener] : listeners_) ended |= advance_listener(listener);
+  for (auto& [id, comm] : comms_) ended |= advance_connect(comm);
+  requests_.each([&](Entry& entry) { ended |= advance_request(entry); });
+  return ended;
+}
+
+void NcclTransport::progress(TimeNs until) {
+  for (int round = 0;; ++round) {
+    if (advance()) {
+      if (listener_ != nullptr) listener_->on_progress();
+      return;
+    }
+    const TimeNs now = this->now();
+    if (now >= until) return;
+    if (round < kIdleRounds || until - now < kShortest) {
+      sched_yield();
+    } else {
+      const timespec nap{0, kNapNs};
+      nanosleep(&nap, nullptr);
+    }
+  }
+}
+
+}  // namespace farspan::doors
