@@ -50,6 +50,7 @@ ordered_json ToJson(const dpdk::BenchResult& r) {
   return {{"frame_bytes", r.asked.frame_bytes},
           {"delay_ns", r.asked.delay.ns},
           {"offered_packets_per_s", r.asked.packets_per_s},
+          {"observer", r.asked.observed},
           {"measured_s", ToSeconds(r.asked.measured)},
           {"packets_per_s", r.packets_per_s},
           {"held_packets", r.held_packets},
@@ -57,6 +58,7 @@ ordered_json ToJson(const dpdk::BenchResult& r) {
           {"emulated_losses", r.emulated_losses},
           {"own_drops", r.own_drops},
           {"early", r.early},
+          {"observed", r.observed},
           {"cycles_per_packet",
            {{"source", r.cycles.source}, {"accept", r.cycles.accept}, {"depart", r.cycles.depart}}},
           {"tick_hz", r.tick_hz},
@@ -89,6 +91,7 @@ Result<std::vector<dpdk::BenchCase>> Cases(const po::variables_map& values) {
   dpdk::BenchCase one;
   one.measured = TimeNs{static_cast<int64_t>(values["seconds"].as<double>() * 1e9)};
   one.packets_per_s = values["packet-rate"].as<uint64_t>();
+  one.observed = values.count("observer") != 0;
   for (const uint32_t size : values["size"].as<std::vector<uint32_t>>()) {
     if (size < 64 || size > 9018) {
       return Fail(ErrorCode::kInvalid, fmt::format("{} is not a frame: 64 to 9018 bytes", size),
@@ -145,17 +148,19 @@ int CmdBench(const std::vector<std::string>& args) {
   dpdk::CpusAtStart();
   cli::Options options;
   options.usage = kUsage;
-  options.visible.add_options()(
-      "size", po::value<std::vector<uint32_t>>()->composing()->default_value({64, 1500, 4096}, "…"),
-      "frame size with FCS")("delay",
-                             po::value<std::vector<std::string>>()->composing()->default_value(
-                                 {"0.1ms", "10ms", "50ms"}, "…"),
-                             "one way")("seconds", po::value<double>()->default_value(2),
-                                        "measured, per case")(
-      "packet-rate", po::value<uint64_t>()->default_value(0),
-      "packets per second offered; 0: as many as the core can")(
-      "reserve-hugepages", "reserve what hugepages are missing, for this run only")(
-      "json", po::value<std::string>()->default_value(""), "write results here");
+  auto add = options.visible.add_options();
+  add("size", po::value<std::vector<uint32_t>>()->composing()->default_value({64, 1500, 4096}, "…"),
+      "frame size with FCS");
+  add("delay",
+      po::value<std::vector<std::string>>()->composing()->default_value({"0.1ms", "10ms", "50ms"},
+                                                                        "…"),
+      "one way");
+  add("seconds", po::value<double>()->default_value(2), "measured, per case");
+  add("packet-rate", po::value<uint64_t>()->default_value(0),
+      "packets per second offered; 0: as many as the core can");
+  add("observer", "follow the queue pairs (the traffic is RoCEv2 of 64 of them either way)");
+  add("reserve-hugepages", "reserve what hugepages are missing, for this run only");
+  add("json", po::value<std::string>()->default_value(""), "write results here");
   const auto dashes = std::find(args.begin(), args.end(), "--");
   bool help = false;
   const auto values = cli::Parse(options, {args.begin(), dashes}, help);

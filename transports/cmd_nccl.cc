@@ -101,14 +101,17 @@ int CmdNccl(const std::vector<std::string>& args) {
   const auto count = [](uint32_t value) { return po::value<uint32_t>()->default_value(value); };
   cli::Options options;
   options.usage = kUsage;
-  options.visible.add_options()("rtt", text(), "round trip, as in 25ms")(
-      "rate", text(), "to fill, as in 400Gbps")("config,c", text(), "TOML file of an emulator")(
-      "link", text(), "of that file; the first one if not given")(
-      "channels", count(16), "NCCL's channels across the link")("buffsize", text(),
-                                                                "NCCL_BUFFSIZE, as in 4MiB")(
-      "ranks", count(2), "of a ring over the two sites")("mtu", count(4096), "RoCE's")(
-      "sockets", count(1), "per channel, of NCCL's socket transport")(
-      "json", "machine output, schema farspan.nccl.v1");
+  auto add = options.visible.add_options();
+  add("rtt", text(), "round trip, as in 25ms");
+  add("rate", text(), "to fill, as in 400Gbps");
+  add("config,c", text(), "TOML file of an emulator");
+  add("link", text(), "of that file; the first one if not given");
+  add("channels", count(16), "NCCL's channels across the link");
+  add("buffsize", text(), "NCCL_BUFFSIZE, as in 4MiB");
+  add("ranks", count(2), "of a ring over the two sites");
+  add("mtu", count(4096), "RoCE's");
+  add("sockets", count(1), "per channel, of NCCL's socket transport");
+  add("json", "machine output, schema farspan.nccl.v1");
   options.hidden.add_options()("place", po::value<std::vector<std::string>>());
   options.positional.add("place", -1);
   bool help = false;

@@ -10,26 +10,41 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <thread>
 
+#include "emulator/dpdk/link_observer.h"
 #include "emulator/dpdk/runtime.h"
 #include "emulator/dpdk/site_port.h"
+#include "emulator/roce/roce_view.h"
 
 namespace farspan::dpdk {
 namespace {
 
 constexpr uint32_t kFcsBytes = 4;
-constexpr uint16_t kRoceV2Port = 4791;
+constexpr uint8_t kSendOnly = 0x04;
+constexpr uint32_t kQueuePairs = 64;  // that send in turn
 constexpr TimeNs kGapMeasurement{100'000'000};
 constexpr TimeNs kSettle{100'000'000};
+
+// IBTA volume 1, 9.2.
+struct [[gnu::packed, gnu::aligned(2)]] BaseTransportHeader {
+  uint8_t opcode;
+  uint8_t flags;
+  uint16_t partition_key;
+  uint32_t dest_qp;
+  uint32_t psn;
+};
 
 struct [[gnu::packed, gnu::aligned(2)]] Headers {
   rte_ether_hdr ethernet;
   rte_ipv4_hdr ip;
   rte_udp_hdr udp;
+  BaseTransportHeader bth;
 };
 
-// Writes whole frames: allocation and headers, as a receiving port would.
+// Writes whole frames, RoCEv2 of one packet a message: allocation and headers, as a receiving port
+// would.
 class Source {
  public:
   Source(rte_mempool* pool, uint32_t frame_bytes) : pool_(pool), length_(frame_bytes - kFcsBytes) {
@@ -37,16 +52,18 @@ class Source {
     headers_.ethernet.ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
     headers_.ip.version_ihl = RTE_IPV4_VHL_DEF;
     headers_.ip.type_of_service = 26 << 2 | 2;  // AF31, ECT(0)
-    headers_.ip.total_length =
-        rte_cpu_to_be_16(static_cast<uint16_t>(length_ - sizeof(rte_ether_hdr)));
+    // RoCEv2's packets are of whole words; the rest is Ethernet's padding.
+    const uint32_t ip_bytes = (length_ - sizeof(rte_ether_hdr)) / 4 * 4;
+    headers_.ip.total_length = rte_cpu_to_be_16(static_cast<uint16_t>(ip_bytes));
     headers_.ip.time_to_live = 64;
     headers_.ip.next_proto_id = IPPROTO_UDP;
     headers_.ip.src_addr = rte_cpu_to_be_32(RTE_IPV4(10, 0, 0, 1));
     headers_.ip.dst_addr = rte_cpu_to_be_32(RTE_IPV4(10, 0, 0, 2));
     headers_.ip.hdr_checksum = rte_ipv4_cksum(&headers_.ip);
-    headers_.udp.dst_port = rte_cpu_to_be_16(kRoceV2Port);
-    headers_.udp.dgram_len = rte_cpu_to_be_16(
-        static_cast<uint16_t>(length_ - sizeof(rte_ether_hdr) - sizeof(rte_ipv4_hdr)));
+    headers_.udp.dst_port = rte_cpu_to_be_16(roce::kRocePort);
+    headers_.udp.dgram_len =
+        rte_cpu_to_be_16(static_cast<uint16_t>(ip_bytes - sizeof(rte_ipv4_hdr)));
+    headers_.bth.opcode = kSendOnly;
   }
 
   // All of `count` or none.
@@ -56,8 +73,11 @@ class Source {
     for (size_t i = 0; i < count; ++i) {
       rte_mbuf* packet = packets[i];
       auto* written = rte_pktmbuf_mtod(packet, Headers*);
+      const uint32_t queue_pair = ++emitted_ % kQueuePairs;
       *written = headers_;
-      written->udp.src_port = static_cast<uint16_t>(++emitted_);
+      written->udp.src_port = static_cast<uint16_t>(emitted_);
+      written->bth.dest_qp = rte_cpu_to_be_32(1 + queue_pair);
+      written->bth.psn = rte_cpu_to_be_32(emitted_ / kQueuePairs & roce::kPsnMask);
       packet->data_len = static_cast<uint16_t>(length_);
       packet->pkt_len = length_;
       out[i] = {packet, now};
@@ -187,6 +207,9 @@ void Round::run() {
   }
   result.own_drops += source_seen_.no_buffer.load() + port_.observations().no_buffer.load() +
                       port_.observations().egress_full.load() + port_.held();
+  if (LinkObserver* observer = pipe_.setup().observer; observer != nullptr) {
+    result.observed = observer->observer().totals(0).sum.egress.packets;
+  }
   result.early = lateness.negative();
   result.late_p50 = lateness.quantile(0.5);
   result.late_p99 = lateness.quantile(0.99);
@@ -257,6 +280,11 @@ Result<BenchResult> Bench::run(const BenchCase& bench_case) {
   setup.pool = impl_->runtime->pool();
   setup.start = impl_->runtime->clock().now();
   setup.ingress = &source_seen;
+  std::optional<LinkObserver> observer;
+  if (bench_case.observed) {
+    observer.emplace(roce::ObserverSpec{}, bench_case.delay + bench_case.delay);
+    setup.observer = &*observer;
+  }
   auto pipe = Pipe::Create(setup);
   if (!pipe) return tl::unexpected(pipe.error());
   port.add_incoming(pipe->get());

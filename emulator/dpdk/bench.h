@@ -1,7 +1,7 @@
 // The engine's benchmark: packets per second that one core carries through a link, no NIC needed.
 //
-// A source on the polling lcore allocates mbufs and writes real headers (Ethernet, IPv4, UDP to
-// RoCEv2's port), a Pipe and a SitePort of the engine carry them, a net_null port ends them. What
+// A source on the polling lcore allocates mbufs and writes real headers (RoCEv2 over
+// IPv4, of 64 queue pairs in turn), a Pipe and a SitePort of the engine carry them, a net_null port ends them. What
 // is held is really held: the bottleneck is 400 Gb/s, so the fiber holds rate x delay. Threads: Run
 // launches the loop on the Eal's first polling lcore and waits.
 #pragma once
@@ -23,6 +23,7 @@ struct BenchCase {
   TimeNs delay{50'000'000};
   TimeNs measured{2'000'000'000};  // after the fiber has filled
   uint64_t packets_per_s = 0;      // offered; 0: as many as the core can
+  bool observed = false;           // the queue pairs are followed
 };
 
 struct StageCycles {  // per packet
@@ -39,6 +40,7 @@ struct BenchResult {
   uint64_t emulated_losses = 0;
   uint64_t own_drops = 0;
   uint64_t early = 0;
+  uint64_t observed = 0;  // packets that the observer saw leave
   StageCycles cycles;
   double tick_hz = 0;
   TimeNs loop_p50{};

@@ -5,7 +5,8 @@ Usage: sudo tests/bench/engine.py [--out FILE] [--seconds S]
 
 dpdk-testpmd forwarding between two null ports is the floor (before and after); then farspan-emulator
 bench at 64, 1500 and 4096 bytes and 0.1, 10 and 50 ms; then at 1 Mpps for lateness, beside the
-machine's own spin-loop gaps. Nothing else should run meanwhile.
+machine's own spin-loop gaps; then without and with the observer of queue pairs, in turn. Nothing
+else should run meanwhile.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,6 +53,23 @@ def bench(*arguments):
         return json.loads(Path(file.name).read_text())
 
 
+def observer_cost(size, turns=3):
+    """Medians of packets per second and cycles per packet, without the observer and with it."""
+    arguments = ("--size", str(size), "--delay", "1ms", "--seconds", "0.5")
+    turns = [[bench(*arguments, *extra)["results"][0] for extra in ((), ("--observer",))]
+             for _ in range(turns)]
+    result = {"frame_bytes": size, "delay_ns": 1_000_000, "turns": len(turns)}
+    for name, rows in zip(("without", "with"), zip(*turns)):
+        result[name] = {"packets_per_s": statistics.median(r["packets_per_s"] for r in rows),
+                        "cycles_per_packet": statistics.median(
+                            r["cycles_per_packet"]["accept"] + r["cycles_per_packet"]["depart"]
+                            for r in rows),
+                        "observed": min(r["observed"] for r in rows)}
+    result["cost_ns"] = 1e9 * (1 / result["with"]["packets_per_s"]
+                               - 1 / result["without"]["packets_per_s"])
+    return result
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,6 +81,7 @@ def main():
     speed = bench("--seconds", options.seconds)
     paced = bench("--seconds", options.seconds, "--size", "64", "--delay", "10ms",
                   "--packet-rate", "1000000")
+    observer = [observer_cost(size) for size in (64, 256, 1024, 4096)]
     after = testpmd_pps(64)
 
     floor = (before + after) / 2
@@ -72,6 +92,10 @@ def main():
         print(f"{row['frame_bytes']:>5} B {row['delay_ns'] / 1e6:>5g} ms: "
               f"{row['packets_per_s'] / 1e6:6.2f} Mpps, {row['held_packets']} held, "
               f"{row['ratio_to_testpmd']:.3f} of testpmd")
+    for row in observer:
+        print(f"{row['frame_bytes']:>5} B, queue pairs not followed "
+              f"{row['without']['packets_per_s'] / 1e6:.2f} Mpps, followed "
+              f"{row['with']['packets_per_s'] / 1e6:.2f}: {row['cost_ns']:.0f} ns a packet")
     if options.out:
         commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], check=True,
                                 capture_output=True, text=True).stdout.strip()
@@ -79,7 +103,8 @@ def main():
                     "date": datetime.date.today().isoformat(), "commit": commit,
                     "cpu": speed["cpu"], "cpus": os.cpu_count(), "hugepages": speed["hugepages"],
                     "testpmd_io_packets_per_s": {"before": before, "after": after},
-                    "speed": speed["results"], "paced": paced["results"]}
+                    "speed": speed["results"], "paced": paced["results"],
+                    "observer": observer}
         options.out.write_text(json.dumps(document, indent=1) + "\n")
 
 
