@@ -130,7 +130,8 @@ void AddNetOptions(cli::Options& options) {
   auto add = options.visible.add_options();
   add("net", text("tcp"), "tcp (kernel TCP), udp (Span) or sim (Span in virtual time)");
   add("transport", text(""), "a library in place of --net: ./libmine.so (see farspan conform)");
-  add("transport-options", text(""), "what the library is told; of an NCCL plugin device=N");
+  add("transport-options", text(""),
+      "what the library is told; of an NCCL plugin device=N,version=V");
   add("sockets", po::value<uint32_t>()->default_value(1), "tcp: connections per lane");
   add("tcp-congestion", text(""), "tcp: cubic, bbr, … (default: the system's)");
   add("tcp-buffer", text("0"), "tcp: socket buffers; 0: the kernel grows them");

@@ -32,7 +32,8 @@ cli::Options MakeOptions() {
     return po::value<std::string>()->default_value(value);
   };
   auto add = options.visible.add_options();
-  add("transport-options", text(""), "what the library is told; of an NCCL plugin device=N");
+  add("transport-options", text(""),
+      "what the library is told; of an NCCL plugin device=N,version=V");
   add("local", text("127.0.0.1"), "address that both ends use");
   add("timeout", text("10 s"), "for each case");
   add("only", text(""), "the cases with this in their name");

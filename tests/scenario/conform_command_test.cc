@@ -100,6 +100,49 @@ TEST(ConformCommand, WhatIsNoTransportIsRefusedWithTheReason) {
   EXPECT_EQ(Execute(std::string(FARSPAN_PROGRAM) + " conform 2>&1").exit_code, 2);
 }
 
+Outcome ConformPlugin(const std::string& net, const std::string& options) {
+  return Execute("FARSPAN_LOCAL=127.0.0.1 FARSPAN_NET=" + net +
+                 " " FARSPAN_PROGRAM " conform " NCCL_PLUGIN " " + options + " 2>&1");
+}
+
+// Farspan's own plugin, loaded as any other: NCCL's interface from both sides.
+TEST(NcclPlugin, ConformsInTheOldestAndTheNewestVersion) {
+  for (const auto& [net, version] : {std::pair{"tcp", "8"}, {"tcp", "12"}, {"udp", "12"}}) {
+    const Outcome run = ConformPlugin(net, std::string("--transport-options version=") + version);
+    EXPECT_EQ(run.exit_code, 0) << net << run.output;
+    EXPECT_NE(run.output.find(std::string("ncclNetPlugin_v") + version + " conforms"),
+              std::string::npos)
+        << run.output;
+  }
+}
+
+TEST(NcclPlugin, EveryVersionMovesMessages) {
+  for (const char* version : {"9", "10", "11"}) {
+    const Outcome run =
+        ConformPlugin("tcp", std::string("--only order --transport-options version=") + version);
+    EXPECT_EQ(run.exit_code, 0) << version << run.output;
+  }
+}
+
+TEST(NcclPlugin, WhatCannotBeUsedIsRefusedWithTheReason) {
+  for (const auto& [net, options, code, word] :
+       {std::tuple{"quic", "", 3, "it logged: NET/Farspan: FARSPAN_NET: 'quic'"},
+        {"tcp", "--transport-options device=1", 3, "there is no device 1"},
+        {"tcp", "--transport-options version=7", 2, "version=8 to 12"},
+        {"tcp", "--transport-options device", 2, "device=N"}}) {
+    const Outcome run = ConformPlugin(net, options);
+    EXPECT_EQ(run.exit_code, code) << run.output;
+    EXPECT_NE(run.output.find(word), std::string::npos) << run.output;
+  }
+}
+
+TEST(NcclPlugin, CollectivesRunOverIt) {
+  const Outcome run = Execute(
+      "FARSPAN_LOCAL=127.0.0.1 FARSPAN_NET=tcp " FARSPAN_PROGRAM
+      " bench all_reduce -b 100K -e 1M -f 10 -n 2 -w 1 --world 3 --transport " NCCL_PLUGIN " 2>&1");
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+}
+
 Outcome BenchWith(const std::string& policy, const std::string& congestion) {
   return Execute(std::string(FARSPAN_PROGRAM) +
                  " bench all_reduce --net sim -b 1M -e 1M -n 2 -w 1" + " --loss 1e-3 --policy " +

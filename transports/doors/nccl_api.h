@@ -18,7 +18,7 @@ inline constexpr int kOldest = 8;
 inline constexpr int kNewest = 12;
 
 // ncclResult_t, as far as plugins use it.
-enum Result : int {
+enum Status : int {
   kSuccess = 0,
   kUnhandledCudaError = 1,
   kSystemError = 2,
@@ -38,7 +38,7 @@ inline constexpr int kLogInfo = 3;
 
 using Log = void (*)(int level, unsigned long flags, const char* file, int line, const char* format,
                      ...);
-using ProfilerCallback = Result (*)(void** event, int type, void* parent, int64_t plugin,
+using ProfilerCallback = Status (*)(void** event, int type, void* parent, int64_t plugin,
                                     void* data);
 
 struct CommConfig {
@@ -101,44 +101,44 @@ struct Net {
   using Size = std::conditional_t<kVersion == 8, int, size_t>;
 
   const char* name;
-  ByVersion<kVersion, Result (*)(Log), Result (*)(Log, ProfilerCallback),
-            Result (*)(void** context, uint64_t comm, CommConfig*, Log, ProfilerCallback)>
+  ByVersion<kVersion, Status (*)(Log), Status (*)(Log, ProfilerCallback),
+            Status (*)(void** context, uint64_t comm, CommConfig*, Log, ProfilerCallback)>
       init;
-  Result (*devices)(int* count);
-  Result (*get_properties)(int device, Properties<kVersion>*);
-  ByVersion<kVersion, Result (*)(int device, void* handle, void** listener),
-            Result (*)(int device, void* handle, void** listener),
-            Result (*)(void* context, int device, void* handle, void** listener)>
+  Status (*devices)(int* count);
+  Status (*get_properties)(int device, Properties<kVersion>*);
+  ByVersion<kVersion, Status (*)(int device, void* handle, void** listener),
+            Status (*)(int device, void* handle, void** listener),
+            Status (*)(void* context, int device, void* handle, void** listener)>
       listen;
-  ByVersion<kVersion, Result (*)(int device, void* handle, void** comm, DeviceHandle**),
-            Result (*)(int device, CommConfig*, void* handle, void** comm, DeviceHandle**),
-            Result (*)(void* context, int device, void* handle, void** comm, DeviceHandle**)>
+  ByVersion<kVersion, Status (*)(int device, void* handle, void** comm, DeviceHandle**),
+            Status (*)(int device, CommConfig*, void* handle, void** comm, DeviceHandle**),
+            Status (*)(void* context, int device, void* handle, void** comm, DeviceHandle**)>
       connect;
-  Result (*accept)(void* listener, void** comm, DeviceHandle**);
-  Result (*register_memory)(void* comm, void* data, size_t bytes, int type, void** memory);
-  Result (*register_dmabuf)(void* comm, void* data, size_t bytes, int type, uint64_t offset, int fd,
+  Status (*accept)(void* listener, void** comm, DeviceHandle**);
+  Status (*register_memory)(void* comm, void* data, size_t bytes, int type, void** memory);
+  Status (*register_dmabuf)(void* comm, void* data, size_t bytes, int type, uint64_t offset, int fd,
                             void** memory);
-  Result (*deregister_memory)(void* comm, void* memory);
-  using OldSend = Result (*)(void* comm, void* data, Size bytes, int tag, void* memory,
+  Status (*deregister_memory)(void* comm, void* memory);
+  using OldSend = Status (*)(void* comm, void* data, Size bytes, int tag, void* memory,
                              void** request);
-  using NewSend = Result (*)(void* comm, void* data, Size bytes, int tag, void* memory,
+  using NewSend = Status (*)(void* comm, void* data, Size bytes, int tag, void* memory,
                              void* profiler, void** request);
   ByVersion<kVersion, OldSend, NewSend, NewSend> isend;
-  using OldReceive = Result (*)(void* comm, int count, void** data, Size* bytes, int* tags,
+  using OldReceive = Status (*)(void* comm, int count, void** data, Size* bytes, int* tags,
                                 void** memory, void** request);
-  using NewReceive = Result (*)(void* comm, int count, void** data, Size* bytes, int* tags,
+  using NewReceive = Status (*)(void* comm, int count, void** data, Size* bytes, int* tags,
                                 void** memory, void** profiler, void** request);
   ByVersion<kVersion, OldReceive, NewReceive, NewReceive> irecv;
-  Result (*iflush)(void* comm, int count, void** data, int* bytes, void** memory, void** request);
-  Result (*test)(void* request, int* done, int* bytes);
-  Result (*close_send)(void* comm);
-  Result (*close_receive)(void* comm);
-  Result (*close_listen)(void* listener);
-  Result (*get_device_memory)(void* comm, void* memory, void** device_memory);
-  Result (*receive_consumed)(void* comm, int count, void* request);
-  Result (*make_virtual_device)(int* device, void* joined);  // from v9
-  Result (*finalize)(void* context);                         // from v11
-  Result (*set_attributes)(void* context, void* attributes);
+  Status (*iflush)(void* comm, int count, void** data, int* bytes, void** memory, void** request);
+  Status (*test)(void* request, int* done, int* bytes);
+  Status (*close_send)(void* comm);
+  Status (*close_receive)(void* comm);
+  Status (*close_listen)(void* listener);
+  Status (*get_device_memory)(void* comm, void* memory, void** device_memory);
+  Status (*receive_consumed)(void* comm, int count, void* request);
+  Status (*make_virtual_device)(int* device, void* joined);  // from v9
+  Status (*finalize)(void* context);                         // from v11
+  Status (*set_attributes)(void* context, void* attributes);
 };
 
 }  // namespace farspan::doors::nccl

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 namespace farspan::doors {
@@ -42,14 +43,14 @@ class NetOf final : public NcclNet {
   }
 
   // Once per process up to v10, per communicator since.
-  nccl::Result init(nccl::Log log) override {
+  nccl::Status init(nccl::Log log) override {
     if constexpr (kVersion >= 11) {
       nccl::CommConfig config;
       return net_.init(&context_, ++comms_, &config, log, nullptr);
     } else {
       static std::set<const void*> initialised;
       if (initialised.count(&net_) > 0) return nccl::kSuccess;
-      nccl::Result result;
+      nccl::Status result;
       if constexpr (kVersion == 10) {
         result = net_.init(log, nullptr);
       } else {
@@ -60,11 +61,11 @@ class NetOf final : public NcclNet {
     }
   }
 
-  nccl::Result devices(int& count) override { return net_.devices(&count); }
+  nccl::Status devices(int& count) override { return net_.devices(&count); }
 
-  nccl::Result device(int index, NcclDevice& device) override {
+  nccl::Status device(int index, NcclDevice& device) override {
     nccl::Properties<kVersion> properties;
-    const nccl::Result result = net_.get_properties(index, &properties);
+    const nccl::Status result = net_.get_properties(index, &properties);
     if (result != nccl::kSuccess) return result;
     if (properties.name != nullptr) device.name = properties.name;
     device.pointer_support = properties.pointer_support;
@@ -80,7 +81,7 @@ class NetOf final : public NcclNet {
     return result;
   }
 
-  nccl::Result listen(int device, void* handle, void** listener) override {
+  nccl::Status listen(int device, void* handle, void** listener) override {
     if constexpr (kVersion >= 11) {
       return net_.listen(context_, device, handle, listener);
     } else {
@@ -88,7 +89,7 @@ class NetOf final : public NcclNet {
     }
   }
 
-  nccl::Result connect(int device, void* handle, void** comm) override {
+  nccl::Status connect(int device, void* handle, void** comm) override {
     nccl::DeviceHandle* on_gpu = nullptr;
     if constexpr (kVersion >= 11) {
       return net_.connect(context_, device, handle, comm, &on_gpu);
@@ -100,19 +101,19 @@ class NetOf final : public NcclNet {
     }
   }
 
-  nccl::Result accept(void* listener, void** comm) override {
+  nccl::Status accept(void* listener, void** comm) override {
     nccl::DeviceHandle* on_gpu = nullptr;
     return net_.accept(listener, comm, &on_gpu);
   }
 
-  nccl::Result register_memory(void* comm, void* data, size_t bytes, void** memory) override {
+  nccl::Status register_memory(void* comm, void* data, size_t bytes, void** memory) override {
     return net_.register_memory(comm, data, bytes, nccl::kPointerHost, memory);
   }
-  nccl::Result deregister_memory(void* comm, void* memory) override {
+  nccl::Status deregister_memory(void* comm, void* memory) override {
     return net_.deregister_memory(comm, memory);
   }
 
-  nccl::Result send(void* comm, void* data, size_t bytes, int tag, void* memory,
+  nccl::Status send(void* comm, void* data, size_t bytes, int tag, void* memory,
                     void** request) override {
     const auto size = static_cast<typename nccl::Net<kVersion>::Size>(bytes);
     if constexpr (kVersion >= 10) {
@@ -122,7 +123,7 @@ class NetOf final : public NcclNet {
     }
   }
 
-  nccl::Result receive(void* comm, void* data, size_t bytes, int tag, void* memory,
+  nccl::Status receive(void* comm, void* data, size_t bytes, int tag, void* memory,
                        void** request) override {
     auto size = static_cast<typename nccl::Net<kVersion>::Size>(bytes);
     if constexpr (kVersion >= 10) {
@@ -133,19 +134,19 @@ class NetOf final : public NcclNet {
     }
   }
 
-  nccl::Result test(void* request, bool& done, int& bytes) override {
+  nccl::Status test(void* request, bool& done, int& bytes) override {
     int is_done = 0;
-    const nccl::Result result = net_.test(request, &is_done, &bytes);
+    const nccl::Status result = net_.test(request, &is_done, &bytes);
     done = is_done != 0;
     return result;
   }
 
-  nccl::Result close(void* comm, bool sends) override {
+  nccl::Status close(void* comm, bool sends) override {
     return sends ? net_.close_send(comm) : net_.close_receive(comm);
   }
-  nccl::Result close_listener(void* listener) override { return net_.close_listen(listener); }
+  nccl::Status close_listener(void* listener) override { return net_.close_listen(listener); }
 
-  nccl::Result finalize() override {
+  nccl::Status finalize() override {
     if constexpr (kVersion >= 11) {
       if (net_.finalize != nullptr) return net_.finalize(context_);
     }
@@ -159,9 +160,10 @@ class NetOf final : public NcclNet {
 };
 
 template <int kVersion>
-Result<std::unique_ptr<NcclNet>> Find(const SharedLibrary& library) {
+Result<std::unique_ptr<NcclNet>> Find(const SharedLibrary& library, int newest) {
   const std::string symbol = fmt::format("ncclNetPlugin_v{}", kVersion);
-  if (const void* net = library.find(symbol.c_str()); net != nullptr) {
+  const void* net = kVersion <= newest ? library.find(symbol.c_str()) : nullptr;
+  if (net != nullptr) {
     std::unique_ptr<NcclNet> found =
         std::make_unique<NetOf<kVersion>>(*static_cast<const nccl::Net<kVersion>*>(net));
     const std::string missing = found->missing();
@@ -169,7 +171,7 @@ Result<std::unique_ptr<NcclNet>> Find(const SharedLibrary& library) {
     return Fail(ErrorCode::kInvalid, fmt::format("{} lacks:{}", symbol, missing), library.path());
   }
   if constexpr (kVersion > nccl::kOldest) {
-    return Find<kVersion - 1>(library);
+    return Find<kVersion - 1>(library, newest);
   } else {
     return Fail(ErrorCode::kNotFound, "no such symbol");
   }
@@ -177,15 +179,39 @@ Result<std::unique_ptr<NcclNet>> Find(const SharedLibrary& library) {
 
 }  // namespace
 
-Result<std::unique_ptr<NcclNet>> FindNcclNet(const SharedLibrary& library) {
-  auto found = Find<nccl::kNewest>(library);
+Result<NcclOptions> ParseNcclOptions(const std::string& text) {
+  const auto wrong = [&] {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("'{}' is no option of an NCCL plugin: expected device=N, version={} to "
+                            "{} or both (all else plugins take from environment variables)",
+                            text, nccl::kOldest, nccl::kNewest),
+                "--transport-options");
+  };
+  NcclOptions options;
+  for (std::string_view left = text; !left.empty();) {
+    const std::string_view one = left.substr(0, left.find(','));
+    left.remove_prefix(std::min(left.size(), one.size() + 1));
+    const size_t equals = one.find('=');
+    const bool device = one.substr(0, equals) == "device";
+    if (equals == one.npos || (!device && one.substr(0, equals) != "version")) return wrong();
+    int& value = device ? options.device : options.version;
+    const char* end = one.data() + one.size();
+    const auto [parsed, error] = std::from_chars(one.data() + equals + 1, end, value);
+    if (error != std::errc{} || parsed != end || value < 0) return wrong();
+  }
+  if (options.version < nccl::kOldest || options.version > nccl::kNewest) return wrong();
+  return options;
+}
+
+Result<std::unique_ptr<NcclNet>> FindNcclNet(const SharedLibrary& library, int version) {
+  auto found = Find<nccl::kNewest>(library, version);
   if (found || found.error().code != ErrorCode::kNotFound) return found;
-  for (int version = nccl::kOldest - 1; version >= 2; --version) {
-    if (library.find(fmt::format("ncclNetPlugin_v{}", version).c_str()) != nullptr) {
+  for (int old = nccl::kOldest - 1; old >= 2; --old) {
+    if (library.find(fmt::format("ncclNetPlugin_v{}", old).c_str()) != nullptr) {
       return Fail(ErrorCode::kInvalid,
                   fmt::format("the plugin stops at ncclNetPlugin_v{}; v{} (NCCL 2.20) to v{} are "
                               "understood",
-                              version, nccl::kOldest, nccl::kNewest),
+                              old, nccl::kOldest, nccl::kNewest),
                   library.path());
     }
   }

@@ -30,26 +30,34 @@ class NcclNet {
   virtual std::string name() const = 0;
   // The functions that the plugin must have and has not: "" if none.
   virtual std::string missing() const = 0;
-  virtual nccl::Result init(nccl::Log log) = 0;
-  virtual nccl::Result devices(int& count) = 0;
-  virtual nccl::Result device(int index, NcclDevice& device) = 0;
-  virtual nccl::Result listen(int device, void* handle, void** listener) = 0;
-  virtual nccl::Result connect(int device, void* handle, void** comm) = 0;
-  virtual nccl::Result accept(void* listener, void** comm) = 0;
-  virtual nccl::Result register_memory(void* comm, void* data, size_t bytes, void** memory) = 0;
-  virtual nccl::Result deregister_memory(void* comm, void* memory) = 0;
+  virtual nccl::Status init(nccl::Log log) = 0;
+  virtual nccl::Status devices(int& count) = 0;
+  virtual nccl::Status device(int index, NcclDevice& device) = 0;
+  virtual nccl::Status listen(int device, void* handle, void** listener) = 0;
+  virtual nccl::Status connect(int device, void* handle, void** comm) = 0;
+  virtual nccl::Status accept(void* listener, void** comm) = 0;
+  virtual nccl::Status register_memory(void* comm, void* data, size_t bytes, void** memory) = 0;
+  virtual nccl::Status deregister_memory(void* comm, void* memory) = 0;
   // No request: try later.
-  virtual nccl::Result send(void* comm, void* data, size_t bytes, int tag, void* memory,
+  virtual nccl::Status send(void* comm, void* data, size_t bytes, int tag, void* memory,
                             void** request) = 0;
-  virtual nccl::Result receive(void* comm, void* data, size_t bytes, int tag, void* memory,
+  virtual nccl::Status receive(void* comm, void* data, size_t bytes, int tag, void* memory,
                                void** request) = 0;
-  virtual nccl::Result test(void* request, bool& done, int& bytes) = 0;
-  virtual nccl::Result close(void* comm, bool sends) = 0;
-  virtual nccl::Result close_listener(void* listener) = 0;
-  virtual nccl::Result finalize() = 0;
+  virtual nccl::Status test(void* request, bool& done, int& bytes) = 0;
+  virtual nccl::Status close(void* comm, bool sends) = 0;
+  virtual nccl::Status close_listener(void* listener) = 0;
+  virtual nccl::Status finalize() = 0;
 };
 
-// The newest version that the library exports, as NCCL chooses.
-Result<std::unique_ptr<NcclNet>> FindNcclNet(const SharedLibrary& library);
+struct NcclOptions {
+  int device = 0;
+  int version = nccl::kNewest;  // or the newest that the library has before it
+};
+
+// "device=1,version=8"; either may be left out.
+Result<NcclOptions> ParseNcclOptions(const std::string& text);
+
+// The newest version that the library exports up to `version`, as NCCL chooses.
+Result<std::unique_ptr<NcclNet>> FindNcclNet(const SharedLibrary& library, int version);
 
 }  // namespace farspan::doors

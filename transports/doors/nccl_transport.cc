@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -52,7 +51,7 @@ __attribute__((format(printf, 5, 6))) void LogOfPlugin(int level, unsigned long 
   last_warning = text;
 }
 
-std::string_view NameOf(nccl::Result result) {
+std::string_view NameOf(nccl::Status result) {
   static constexpr std::string_view kNames[] = {
       "success",          "unhandled CUDA error", "system error", "internal error",
       "invalid argument", "invalid usage",        "remote error", "in progress"};
@@ -60,34 +59,18 @@ std::string_view NameOf(nccl::Result result) {
   return index < std::size(kNames) ? kNames[index] : "an unknown result";
 }
 
-std::string Text(NcclNet& net, const char* call, nccl::Result result) {
+std::string Text(NcclNet& net, const char* call, nccl::Status result) {
   const std::string said = TakeWarning();
   return fmt::format("NCCL plugin {} (v{}): {}: {} ({}){}{}", net.name(), net.version(), call,
                      NameOf(result), static_cast<int>(result),
                      said.empty() ? "" : "; it logged: ", said);
 }
 
-Result<int> DeviceOf(const std::string& options, int count) {
-  if (options.empty()) return 0;
-  constexpr std::string_view kKey = "device=";
-  int device = -1;
-  if (options.starts_with(kKey)) {
-    std::from_chars(options.data() + kKey.size(), options.data() + options.size(), device);
-  }
-  if (device >= 0 && device < count) return device;
-  return Fail(ErrorCode::kInvalid,
-              fmt::format("'{}' is no option of an NCCL plugin: expected device=0 to device={} "
-                          "(all else plugins take from their own environment variables)",
-                          options, count - 1),
-              "--transport-options");
-}
-
 }  // namespace
 
 Result<std::unique_ptr<NcclTransport>> NcclTransport::Open(std::unique_ptr<NcclNet> net,
-                                                           const std::string& path,
-                                                           const DoorConfig& config) {
-  const auto refuse = [&](const char* call, nccl::Result result) {
+                                                           const std::string& path, int device) {
+  const auto refuse = [&](const char* call, nccl::Status result) {
     return Fail(ErrorCode::kMachine, Text(*net, call, result), path);
   };
   if (const auto done = net->init(&LogOfPlugin); done != nccl::kSuccess) {
@@ -95,14 +78,15 @@ Result<std::unique_ptr<NcclTransport>> NcclTransport::Open(std::unique_ptr<NcclN
   }
   int count = 0;
   if (const auto done = net->devices(count); done != nccl::kSuccess) return refuse("devices", done);
-  if (count <= 0) {
-    return Fail(ErrorCode::kMachine,
-                fmt::format("NCCL plugin {} finds no device on this machine", net->name()), path);
+  if (device >= count) {
+    return Fail(
+        ErrorCode::kMachine,
+        fmt::format("NCCL plugin {} finds {} devices on this machine: there is no device {}",
+                    net->name(), count, device),
+        path);
   }
-  const auto device = DeviceOf(config.options, count);
-  if (!device) return tl::unexpected(device.error());
   NcclDevice properties;
-  if (const auto done = net->device(*device, properties); done != nccl::kSuccess) {
+  if (const auto done = net->device(device, properties); done != nccl::kSuccess) {
     return refuse("getProperties", done);
   }
   if ((properties.pointer_support & nccl::kPointerHost) == 0 ||
@@ -111,10 +95,10 @@ Result<std::unique_ptr<NcclTransport>> NcclTransport::Open(std::unique_ptr<NcclN
         ErrorCode::kMachine,
         fmt::format("device {} of NCCL plugin {} does not move host memory by itself "
                     "(ptrSupport {}, netDeviceType {})",
-                    *device, net->name(), properties.pointer_support, properties.device_type),
+                    device, net->name(), properties.pointer_support, properties.device_type),
         path);
   }
-  return std::unique_ptr<NcclTransport>(new NcclTransport(std::move(net), *device, properties));
+  return std::unique_ptr<NcclTransport>(new NcclTransport(std::move(net), device, properties));
 }
 
 NcclTransport::~NcclTransport() {
@@ -138,7 +122,7 @@ const NcclTransport::Comm& NcclTransport::find(CommId comm) const {
 }
 
 // False: the comm has failed by this call.
-bool NcclTransport::works(Comm& comm, nccl::Result result, const char* call) {
+bool NcclTransport::works(Comm& comm, nccl::Status result, const char* call) {
   if (result == nccl::kSuccess) return true;
   comm.state = CommState::kFailed;
   comm.failure = Text(*net_, call, result);

@@ -20,7 +20,6 @@
 #include <vector>
 
 #include "transports/core/transport.h"
-#include "transports/doors/door_config.h"
 #include "transports/doors/nccl_net.h"
 #include "transports/doors/request_table.h"
 
@@ -28,10 +27,8 @@ namespace farspan::doors {
 
 class NcclTransport final : public transport::Transport {
  public:
-  // config.options: "" or "device=N", which of the plugin's devices.
   static Result<std::unique_ptr<NcclTransport>> Open(std::unique_ptr<NcclNet> net,
-                                                     const std::string& path,
-                                                     const DoorConfig& config);
+                                                     const std::string& path, int device);
   ~NcclTransport() override;
 
   transport::Properties properties() const override;
@@ -87,7 +84,7 @@ class NcclTransport final : public transport::Transport {
       : net_(std::move(net)), device_(device), properties_(properties) {}
 
   const Comm& find(transport::CommId comm) const;
-  bool works(Comm& comm, nccl::Result result, const char* call);
+  bool works(Comm& comm, nccl::Status result, const char* call);
   std::optional<transport::RequestId> post(transport::CommId id, const transport::Buffer& buffer,
                                            uint32_t tag);
   bool memory_for(Comm& comm, const transport::Buffer& buffer, void** memory, bool& temporary);

@@ -20,11 +20,13 @@ Result<OpenedLibrary> OpenLibrary(const std::string& path, const DoorConfig& con
     opened.door = fmt::format("farspan_transport.h version {}", FARSPAN_TRANSPORT_ABI);
     return opened;
   }
-  auto net = FindNcclNet(*library);
+  const auto options = ParseNcclOptions(config.options);
+  if (!options) return tl::unexpected(options.error());
+  auto net = FindNcclNet(*library, options->version);
   if (!net) return tl::unexpected(net.error());
   opened.door = fmt::format("ncclNetPlugin_v{}", (*net)->version());
   opened.is_nccl = true;
-  auto made = NcclTransport::Open(std::move(*net), library->path(), config);
+  auto made = NcclTransport::Open(std::move(*net), library->path(), options->device);
   if (!made) return tl::unexpected(made.error());
   opened.transport = std::move(*made);
   return opened;
