@@ -27,9 +27,6 @@ struct OneLane {
   using F = float;
   FARSPAN_INLINE float converted(int32_t value) { return static_cast<float>(value); }
   FARSPAN_INLINE int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
-  FARSPAN_INLINE uint32_t product_high(uint32_t a, uint32_t b) {
-    return static_cast<uint32_t>(uint64_t{a} * b >> 32);
-  }
 };
 template <>
 struct Lanes<uint32_t> : OneLane {};
@@ -37,6 +34,11 @@ template <>
 struct Lanes<int32_t> : OneLane {};
 template <>
 struct Lanes<float> : OneLane {};
+template <>
+struct Lanes<uint64_t> {
+  // Of the low half.
+  FARSPAN_INLINE uint64_t product(uint64_t a, uint32_t b) { return (a & 0xffffffff) * b; }
+};
 
 template <typename T>
 using Float = typename Lanes<T>::F;

@@ -313,6 +313,41 @@ TEST(VectorOps, AgreeBitForBitOnQuantisation) {
   }
 }
 
+// Groups of every size from denormals to the largest floats, of zeros, with a NaN here and there:
+// values over many binades, and ones that lie halfway between two codes.
+TEST(VectorOps, AgreeOnGroupsOfEverySize) {
+  constexpr int kGroups = 1200;
+  std::mt19937 engine(31);
+  std::vector<float> values;
+  for (int g = 0; g < kGroups; ++g) {
+    const float largest = std::ldexp(1.75f, g % 280 - 152);  // 1.75 × 2^8 is 448
+    values.push_back(g % 41 == 0 ? 0.0f : largest);
+    for (uint32_t i = 1; i < kGroup; ++i) {
+      const float sixteenths = static_cast<float>(engine() % 32) / 32;
+      const float part = std::ldexp(sixteenths, -static_cast<int>(engine() % 20));
+      values.push_back((engine() % 2 ? values[values.size() - i] : -values[values.size() - i]) *
+                       (engine() % 50 ? part : 1));
+    }
+    if (g % 97 == 3) values.back() = std::nanf("");
+  }
+  std::vector<uint16_t> bf16(values.size());
+  std::transform(values.begin(), values.end(), bf16.begin(), Bf16Bits);
+  for (const fsk_type type : {FSK_FP32, FSK_BF16}) {
+    const void* from = type == FSK_BF16 ? static_cast<const void*>(bf16.data()) : values.data();
+    for (const fsk_code code : kCodes) {
+      std::vector<uint8_t> expected;
+      for (const VectorOps* ops : AllVectorOps()) {
+        std::vector<uint8_t> out(values.size() + kGroups * 4);
+        auto* scales = reinterpret_cast<float*>(out.data());
+        ops->quantise(type, {code, FSK_NEAREST, 0},
+                      {from, out.data() + kGroups * 4, scales, values.size(), 0});
+        if (expected.empty()) expected = out;
+        EXPECT_EQ(out, expected) << ops->name << ' ' << type << ' ' << code;
+      }
+    }
+  }
+}
+
 TEST(VectorOps, DecodeAllCodesAlike) {
   std::vector<uint8_t> codes(3 * 256 + 9);
   for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint8_t>(i);
