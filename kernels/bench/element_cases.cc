@@ -37,13 +37,13 @@ class Array {
     }
     here_.assign(end, 0);
     there_ = Buffer(device, end + 1);
+    device.upload(there_.at(), here_.data(), end);
   }
   void fill(Device& device, const std::vector<uint8_t>& contents) {
     std::memcpy(here_.data() + offsets_[0], contents.data(),
                 std::min(contents.size(), here_.size() - offsets_[0]));
     device.upload(there_.at(), here_.data(), here_.size());
   }
-  void send(Device& device) { device.upload(there_.at(), here_.data(), here_.size()); }
   bool same(Device& device) const {
     std::vector<uint8_t> back(here_.size());
     device.download(back.data(), there_.at(), back.size());
@@ -70,30 +70,85 @@ std::vector<uint64_t> GroupsOf(const std::vector<uint64_t>& sizes) {
 
 const VectorOps& Reference() { return *VectorOpsFor(Isa::kBaseline); }
 
-class QuantiseCase final : public Case {
+// Makes the arrays of an operation on elements, all cut alike.
+struct Maker {
+  Device& device;
+  const std::vector<uint64_t>& sizes;
+  uint32_t displacement;
+  bool special;
+
+  Array empty(fsk_type type) const { return Array(device, sizes, WidthOf(type), displacement); }
+  Array random(fsk_type type, uint64_t seed) const {
+    Array array = empty(type);
+    array.fill(device, RandomValues(type, array.bytes() / WidthOf(type), seed, special));
+    return array;
+  }
+  Array empty_codes() const { return Array(device, sizes, 1, displacement); }
+  Array empty_scales() const { return Array(device, GroupsOf(sizes), 4, displacement); }
+  // Codes of all kinds with reasonable scales, a few of which are NaN if asked for.
+  Array random_codes(uint64_t seed) const {
+    Array array = empty_codes();
+    array.fill(device, RandomBytes(array.bytes(), seed));
+    return array;
+  }
+  Array random_scales(uint64_t seed) const {
+    Array array = empty_scales();
+    array.fill(device, RandomValues(FSK_FP32, array.bytes() / 4, seed, special));
+    return array;
+  }
+};
+
+enum class Place { kHere, kThere };
+
+// An operation on elements: its items point to the device or, for the reference, here.
+template <typename Item>
+class ElementCase : public Case {
+ public:
+  explicit ElementCase(fsk_type type) : type_(type) {}
+
+  void prepare(Device& device, const Shape& shape) final {
+    const uint64_t elements = shape.bytes / WidthOf(type_);
+    sizes_ = Split(elements, shape.items);
+    make({device, sizes_, shape.displacement, shape.items > 1});
+    items_.clear();
+    for (size_t i = 0; i < sizes_.size(); ++i) items_.push_back(item(i, Place::kThere));
+    payload_ = elements * WidthOf(type_);
+    moved_ = bytes_moved(payload_, elements + 4 * GroupsOf(elements));
+  }
+
+  Outcome verify(Device& device) override {
+    for (size_t i = 0; i < sizes_.size(); ++i) refer(item(i, Place::kHere));
+    bool same = true;
+    for (const Array* array : results()) same = same && array->same(device);
+    return {same, -1};
+  }
+
+ protected:
+  virtual void make(const Maker& maker) = 0;
+  virtual Item item(size_t i, Place place) = 0;
+  virtual void refer(const Item& item) = 0;
+  virtual std::vector<const Array*> results() const = 0;
+  // From the bytes of the values and of as many codes with their scales.
+  virtual uint64_t bytes_moved(uint64_t values, uint64_t quantised) const = 0;
+
+  template <typename T = uint8_t>
+  static T* At(Array& array, size_t i, Place place) {
+    return place == Place::kHere ? reinterpret_cast<T*>(array.here(i)) : array.there<T>(i);
+  }
+
+  fsk_type type_;
+  std::vector<uint64_t> sizes_;
+  std::vector<Item> items_;
+};
+
+class QuantiseCase final : public ElementCase<fsk_quantise_item> {
  public:
   QuantiseCase(fsk_type type, fsk_code code, fsk_rounding rounding)
-      : type_(type), quantiser_{code, rounding, 0x5eed} {}
+      : ElementCase(type), quantiser_{code, rounding, 0x5eed} {}
 
   std::string name() const override {
     return std::string("quantise ") + NameOf(type_) + " " + NameOf(quantiser_.code) +
            (quantiser_.rounding == FSK_STOCHASTIC ? " stochastic" : "");
-  }
-
-  void prepare(Device& device, const Shape& shape) override {
-    const uint64_t elements = shape.bytes / WidthOf(type_);
-    sizes_ = Split(elements, shape.items);
-    values_ = Array(device, sizes_, WidthOf(type_), shape.displacement);
-    codes_ = Array(device, sizes_, 1, shape.displacement);
-    scales_ = Array(device, GroupsOf(sizes_), 4, shape.displacement);
-    values_.fill(device, RandomValues(type_, values_.bytes() / WidthOf(type_), 1, shape.items > 1));
-    items_.clear();
-    for (size_t i = 0; i < sizes_.size(); ++i) {
-      items_.push_back({values_.there(i), codes_.there(i), scales_.there<float>(i), sizes_[i],
-                        kGroup * 1000 * i});
-    }
-    payload_ = elements * WidthOf(type_);
-    moved_ = payload_ + elements + 4 * GroupsOf(elements);
   }
 
   fsk_status run(const fsk_exec& exec) override {
@@ -101,13 +156,11 @@ class QuantiseCase final : public Case {
   }
 
   Outcome verify(Device& device) override {
+    Outcome outcome = ElementCase::verify(device);
     double error = 0;
     double norm = 0;
     for (size_t item = 0; item < sizes_.size(); ++item) {
-      auto* scales = reinterpret_cast<float*>(scales_.here(item));
-      Reference().quantise(type_, quantiser_,
-                           {values_.here(item), codes_.here(item), scales, sizes_[item],
-                            items_[item].first_element});
+      const auto* scales = At<float>(scales_, item, Place::kHere);
       for (uint64_t i = 0; i < sizes_[item]; ++i) {
         const float scale = scales[i / kGroup];
         if (std::isnan(scale) || scale > 1) continue;  // a group with a special value
@@ -119,214 +172,177 @@ class QuantiseCase final : public Case {
         norm += value * value;
       }
     }
-    return {codes_.same(device) && scales_.same(device), norm > 0 ? std::sqrt(error / norm) : -1};
+    if (norm > 0) outcome.relative_error = std::sqrt(error / norm);
+    return outcome;
   }
 
  private:
-  fsk_type type_;
+  void make(const Maker& maker) override {
+    values_ = maker.random(type_, 1);
+    codes_ = maker.empty_codes();
+    scales_ = maker.empty_scales();
+  }
+  fsk_quantise_item item(size_t i, Place place) override {
+    return {At(values_, i, place), At(codes_, i, place), At<float>(scales_, i, place), sizes_[i],
+            kGroup * 1000 * i};
+  }
+  void refer(const fsk_quantise_item& item) override {
+    Reference().quantise(type_, quantiser_, item);
+  }
+  std::vector<const Array*> results() const override { return {&codes_, &scales_}; }
+  uint64_t bytes_moved(uint64_t values, uint64_t quantised) const override {
+    return values + quantised;
+  }
+
   fsk_quantiser quantiser_;
-  std::vector<uint64_t> sizes_;
   Array values_;
   Array codes_;
   Array scales_;
-  std::vector<fsk_quantise_item> items_;
 };
 
-// Codes of all kinds with reasonable scales, a few of which are NaN if asked for.
-void FillQuantised(Device& device, Array& codes, Array& scales, uint64_t seed, bool special) {
-  codes.fill(device, RandomBytes(codes.bytes(), seed));
-  scales.fill(device, RandomValues(FSK_FP32, scales.bytes() / 4, seed, special));
-}
-
-class DequantiseCase final : public Case {
+class DequantiseCase final : public ElementCase<fsk_dequantise_item> {
  public:
-  DequantiseCase(fsk_type type, fsk_code code) : type_(type), code_(code) {}
+  DequantiseCase(fsk_type type, fsk_code code) : ElementCase(type), code_(code) {}
 
   std::string name() const override {
     return std::string("dequantise ") + NameOf(code_) + " " + NameOf(type_);
-  }
-
-  void prepare(Device& device, const Shape& shape) override {
-    const uint64_t elements = shape.bytes / WidthOf(type_);
-    sizes_ = Split(elements, shape.items);
-    values_ = Array(device, sizes_, WidthOf(type_), shape.displacement);
-    codes_ = Array(device, sizes_, 1, shape.displacement);
-    scales_ = Array(device, GroupsOf(sizes_), 4, shape.displacement);
-    FillQuantised(device, codes_, scales_, 2, shape.items > 1);
-    values_.send(device);
-    items_.clear();
-    for (size_t i = 0; i < sizes_.size(); ++i) {
-      items_.push_back({codes_.there(i), scales_.there<float>(i), values_.there(i), sizes_[i]});
-    }
-    payload_ = elements * WidthOf(type_);
-    moved_ = payload_ + elements + 4 * GroupsOf(elements);
   }
 
   fsk_status run(const fsk_exec& exec) override {
     return fsk_dequantise(&exec, type_, code_, items_.data(), items_.size());
   }
 
-  Outcome verify(Device& device) override {
-    for (size_t i = 0; i < sizes_.size(); ++i) {
-      Reference().dequantise(
-          type_, code_,
-          {codes_.here(i), reinterpret_cast<float*>(scales_.here(i)), values_.here(i), sizes_[i]});
-    }
-    return {values_.same(device), -1};
+ private:
+  void make(const Maker& maker) override {
+    values_ = maker.empty(type_);
+    codes_ = maker.random_codes(2);
+    scales_ = maker.random_scales(2);
+  }
+  fsk_dequantise_item item(size_t i, Place place) override {
+    return {At(codes_, i, place), At<float>(scales_, i, place), At(values_, i, place), sizes_[i]};
+  }
+  void refer(const fsk_dequantise_item& item) override {
+    Reference().dequantise(type_, code_, item);
+  }
+  std::vector<const Array*> results() const override { return {&values_}; }
+  uint64_t bytes_moved(uint64_t values, uint64_t quantised) const override {
+    return values + quantised;
   }
 
- private:
-  fsk_type type_;
   fsk_code code_;
-  std::vector<uint64_t> sizes_;
   Array values_;
   Array codes_;
   Array scales_;
-  std::vector<fsk_dequantise_item> items_;
 };
 
 // base + sources -> values, or sources -> codes.
-class AccumulateCase final : public Case {
+class AccumulateCase final : public ElementCase<fsk_accumulate_item> {
  public:
   AccumulateCase(fsk_type type, fsk_code code, uint32_t sources, bool requantise)
-      : type_(type), code_(code), sources_(sources), requantise_(requantise) {}
+      : ElementCase(type),
+        quantiser_{code, FSK_NEAREST, 0},
+        sources_(sources),
+        requantise_(requantise) {}
 
   std::string name() const override {
-    return std::string("accumulate ") + std::to_string(sources_) + " " + NameOf(code_) +
+    return std::string("accumulate ") + std::to_string(sources_) + " " + NameOf(quantiser_.code) +
            (requantise_ ? " to codes" : std::string(" on ") + NameOf(type_));
   }
 
-  void prepare(Device& device, const Shape& shape) override {
-    const uint64_t elements = shape.bytes / WidthOf(type_);
-    const bool special = shape.items > 1;
-    sizes_ = Split(elements, shape.items);
-    codes_.clear();
-    scales_.clear();
-    for (uint32_t s = 0; s < sources_; ++s) {
-      codes_.emplace_back(device, sizes_, 1, shape.displacement);
-      scales_.emplace_back(device, GroupsOf(sizes_), 4, shape.displacement);
-      FillQuantised(device, codes_[s], scales_[s], 10 + s, special);
-    }
-    base_ = Array(device, sizes_, WidthOf(type_), shape.displacement);
-    values_ = Array(device, sizes_, WidthOf(type_), shape.displacement);
-    out_codes_ = Array(device, sizes_, 1, shape.displacement);
-    out_scales_ = Array(device, GroupsOf(sizes_), 4, shape.displacement);
-    base_.fill(device, RandomValues(type_, base_.bytes() / WidthOf(type_), 3, special));
-    items_.clear();
-    for (size_t i = 0; i < sizes_.size(); ++i) {
-      items_.push_back(item(i, [&](auto& array) { return array.there(i); }));
-    }
-    payload_ = elements * WidthOf(type_);
-    const uint64_t quantised = elements + 4 * GroupsOf(elements);
-    moved_ = sources_ * quantised + (requantise_ ? quantised : 2 * payload_);
-  }
-
   fsk_status run(const fsk_exec& exec) override {
-    const fsk_quantiser quantiser{code_, FSK_NEAREST, 0};
-    return fsk_accumulate(&exec, type_, &quantiser, items_.data(), items_.size());
-  }
-
-  Outcome verify(Device& device) override {
-    for (size_t i = 0; i < sizes_.size(); ++i) {
-      Reference().accumulate(type_, {code_, FSK_NEAREST, 0},
-                             item(i, [&](auto& array) { return array.here(i); }));
-    }
-    return {values_.same(device) && out_codes_.same(device) && out_scales_.same(device), -1};
+    return fsk_accumulate(&exec, type_, &quantiser_, items_.data(), items_.size());
   }
 
  private:
-  template <typename At>
-  fsk_accumulate_item item(size_t i, const At& at) {
-    const auto floats = [&](Array& array) { return reinterpret_cast<float*>(at(array)); };
+  void make(const Maker& maker) override {
+    codes_.clear();
+    scales_.clear();
+    for (uint32_t s = 0; s < sources_; ++s) {
+      codes_.push_back(maker.random_codes(10 + s));
+      scales_.push_back(maker.random_scales(10 + s));
+    }
+    base_ = maker.random(type_, 3);
+    values_ = maker.empty(type_);
+    out_codes_ = maker.empty_codes();
+    out_scales_ = maker.empty_scales();
+  }
+  fsk_accumulate_item item(size_t i, Place place) override {
     fsk_accumulate_item item{};
     for (uint32_t s = 0; s < sources_; ++s) {
-      item.codes[s] = at(codes_[s]);
-      item.scales[s] = floats(scales_[s]);
+      item.codes[s] = At(codes_[s], i, place);
+      item.scales[s] = At<float>(scales_[s], i, place);
     }
     if (requantise_) {
-      item.out_codes = at(out_codes_);
-      item.out_scales = floats(out_scales_);
+      item.out_codes = At(out_codes_, i, place);
+      item.out_scales = At<float>(out_scales_, i, place);
     } else {
-      item.base = at(base_);
-      item.values = at(values_);
+      item.base = At(base_, i, place);
+      item.values = At(values_, i, place);
     }
     item.elements = sizes_[i];
     item.first_element = 0;
     item.sources = sources_;
     return item;
   }
+  void refer(const fsk_accumulate_item& item) override {
+    Reference().accumulate(type_, quantiser_, item);
+  }
+  std::vector<const Array*> results() const override {
+    return {&values_, &out_codes_, &out_scales_};
+  }
+  uint64_t bytes_moved(uint64_t values, uint64_t quantised) const override {
+    return sources_ * quantised + (requantise_ ? quantised : 2 * values);
+  }
 
-  fsk_type type_;
-  fsk_code code_;
+  fsk_quantiser quantiser_;
   uint32_t sources_;
   bool requantise_;
-  std::vector<uint64_t> sizes_;
   std::vector<Array> codes_;
   std::vector<Array> scales_;
   Array base_;
   Array values_;
   Array out_codes_;
   Array out_scales_;
-  std::vector<fsk_accumulate_item> items_;
 };
 
-class ReduceCase final : public Case {
+class ReduceCase final : public ElementCase<fsk_reduce_item> {
  public:
   ReduceCase(fsk_type type, fsk_reduction reduction, uint32_t sources)
-      : type_(type), reduction_(reduction), sources_(sources) {}
+      : ElementCase(type), reduction_(reduction), sources_(sources) {}
 
   std::string name() const override {
     return std::string(reduction_ == FSK_MAX ? "max " : "sum ") + std::to_string(sources_) + " " +
            NameOf(type_);
   }
 
-  void prepare(Device& device, const Shape& shape) override {
-    const uint64_t elements = shape.bytes / WidthOf(type_);
-    sizes_ = Split(elements, shape.items);
-    in_.clear();
-    for (uint32_t s = 0; s < sources_; ++s) {
-      in_.emplace_back(device, sizes_, WidthOf(type_), shape.displacement);
-      in_[s].fill(device, RandomValues(type_, in_[s].bytes() / WidthOf(type_), s, shape.items > 1));
-    }
-    out_ = Array(device, sizes_, WidthOf(type_), shape.displacement);
-    out_.send(device);
-    items_.clear();
-    for (size_t i = 0; i < sizes_.size(); ++i) {
-      items_.push_back(item(i, [&](auto& array) { return array.there(i); }));
-    }
-    payload_ = elements * WidthOf(type_);
-    moved_ = payload_ * (sources_ + 1);
-  }
-
   fsk_status run(const fsk_exec& exec) override {
     return fsk_reduce(&exec, type_, reduction_, items_.data(), items_.size());
   }
 
-  Outcome verify(Device& device) override {
-    for (size_t i = 0; i < sizes_.size(); ++i) {
-      Reference().reduce(type_, reduction_, item(i, [&](auto& array) { return array.here(i); }));
-    }
-    return {out_.same(device), -1};
-  }
-
  private:
-  template <typename At>
-  fsk_reduce_item item(size_t i, const At& at) {
+  void make(const Maker& maker) override {
+    in_.clear();
+    for (uint32_t s = 0; s < sources_; ++s) in_.push_back(maker.random(type_, s));
+    out_ = maker.empty(type_);
+  }
+  fsk_reduce_item item(size_t i, Place place) override {
     fsk_reduce_item item{};
-    for (uint32_t s = 0; s < sources_; ++s) item.in[s] = at(in_[s]);
-    item.out = at(out_);
+    for (uint32_t s = 0; s < sources_; ++s) item.in[s] = At(in_[s], i, place);
+    item.out = At(out_, i, place);
     item.elements = sizes_[i];
     item.sources = sources_;
     return item;
   }
+  void refer(const fsk_reduce_item& item) override { Reference().reduce(type_, reduction_, item); }
+  std::vector<const Array*> results() const override { return {&out_}; }
+  uint64_t bytes_moved(uint64_t values, uint64_t /*quantised*/) const override {
+    return values * (sources_ + 1);
+  }
 
-  fsk_type type_;
   fsk_reduction reduction_;
   uint32_t sources_;
-  std::vector<uint64_t> sizes_;
   std::vector<Array> in_;
   Array out_;
-  std::vector<fsk_reduce_item> items_;
 };
 
 }  // namespace
