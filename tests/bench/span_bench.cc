@@ -45,23 +45,22 @@ BENCHMARK(ParseData);
 
 // Arguments: parity rows to encode, or data symbols to decode, of a block of 128 x 4096 bytes.
 void Code(benchmark::State& state, bool decode) {
-  constexpr size_t kBytes = 4096;
+  constexpr uint32_t kBytes = 4096;
   const auto rows = static_cast<size_t>(state.range(0));
-  ErasureCode code;
+  const ErasureCode::Layout layout{128, kBytes, kBytes, kBytes};
+  ErasureCode code(kBytes);
   std::vector<uint8_t> store((128 + rows) * kBytes);
   for (size_t i = 0; i < store.size(); ++i) store[i] = static_cast<uint8_t>(i * 31);
-  std::vector<uint8_t*> data, parity;
-  for (size_t i = 0; i < 128; ++i) data.push_back(&store[i * kBytes]);
-  for (size_t i = 0; i < rows; ++i) parity.push_back(&store[(128 + i) * kBytes]);
-  const std::vector<const uint8_t*> sources(data.begin(), data.end());
-  const std::vector<const uint8_t*> symbols(parity.begin(), parity.end());
+  uint8_t* parity = &store[128 * kBytes];
+  std::vector<const uint8_t*> symbols;
+  for (size_t i = 0; i < rows; ++i) symbols.push_back(parity + i * kBytes);
   std::vector<uint8_t> numbers(rows);
   std::iota(numbers.begin(), numbers.end(), uint8_t{0});
   for (auto _ : state) {
     if (decode) {
-      benchmark::DoNotOptimize(code.decode(data, numbers, symbols, numbers, kBytes));
+      code.decode(layout, store.data(), numbers, symbols, numbers);
     } else {
-      code.encode(sources, parity, numbers, kBytes);
+      code.encode(layout, store.data(), static_cast<uint32_t>(rows), parity, kBytes);
     }
     benchmark::ClobberMemory();
   }

@@ -43,20 +43,15 @@ struct Row {
 
 // Seconds of one core for one parity symbol over 128 data symbols, eight at a time.
 double ParitySymbolSeconds() {
-  constexpr size_t kBytes = 4096;
+  constexpr uint32_t kBytes = 4096;
   constexpr int kRows = 8, kRuns = 200;
-  transport::ErasureCode code;
+  const transport::ErasureCode::Layout layout{128, kBytes, kBytes, kBytes};
+  transport::ErasureCode code(kBytes);
   std::vector<uint8_t> store((128 + kRows) * kBytes, 7);
-  std::vector<const uint8_t*> data;
-  std::vector<uint8_t*> parity;
-  std::vector<uint8_t> rows;
-  for (size_t i = 0; i < 128; ++i) data.push_back(&store[i * kBytes]);
-  for (size_t i = 0; i < kRows; ++i) {
-    parity.push_back(&store[(128 + i) * kBytes]);
-    rows.push_back(static_cast<uint8_t>(i));
-  }
   const std::clock_t start = std::clock();
-  for (int i = 0; i < kRuns; ++i) code.encode(data, parity, rows, kBytes);
+  for (int i = 0; i < kRuns; ++i) {
+    code.encode(layout, store.data(), kRows, &store[128 * kBytes], kBytes);
+  }
   const auto ticks = static_cast<double>(std::clock() - start);
   return ticks / CLOCKS_PER_SEC / (kRuns * kRows);
 }

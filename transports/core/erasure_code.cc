@@ -1,91 +1,68 @@
 #include "transports/core/erasure_code.h"
 
-#include <isa-l/erasure_code.h>
-
 #include <algorithm>
-#include <array>
+#include <cstring>
+#include <memory>
 
 #include "emulator/base/check.h"
 
 namespace farspan::transport {
+namespace {
 
-ErasureCode::ErasureCode(Matrix matrix)
-    : coefficients_(kMaxParity * (kColumns + kMaxParity)),
-      tables_(coefficients_.size() * 32),
-      sources_(kColumns + kMaxParity),
-      targets_(kMaxParity) {
-  constexpr int kRows = kColumns + kMaxParity;
-  std::vector<uint8_t> whole(size_t{kRows} * kColumns);
-  if (matrix == Matrix::kCauchy) {
-    gf_gen_cauchy1_matrix(whole.data(), kRows, kColumns);
-  } else {
-    gf_gen_rs_matrix(whole.data(), kRows, kColumns);
-  }
-  matrix_.assign(whole.begin() + size_t{kColumns} * kColumns, whole.end());
+fsk_parity_code CodeOf(uint32_t rows) { return {FSK_RS, ErasureCode::kColumns, 0, rows}; }
+
+fsk_stripe StripeOf(const ErasureCode::Layout& layout, uint8_t* data, uint8_t* parity,
+                    uint64_t parity_stride) {
+  fsk_stripe stripe{};
+  stripe.data = data;
+  stripe.parity = parity;
+  stripe.data_stride = layout.stride;
+  stripe.parity_stride = parity_stride;
+  stripe.symbol_bytes = layout.bytes;
+  stripe.last_bytes = layout.last_bytes;
+  stripe.data_symbols = layout.count;
+  return stripe;
 }
 
-void ErasureCode::multiply(size_t sources, size_t targets, size_t bytes) {
-  ec_init_tables(static_cast<int>(sources), static_cast<int>(targets), coefficients_.data(),
-                 tables_.data());
-  ec_encode_data(static_cast<int>(bytes), static_cast<int>(sources), static_cast<int>(targets),
-                 tables_.data(), sources_.data(), targets_.data());
+}  // namespace
+
+ErasureCode::ErasureCode(uint32_t most_bytes) : parity_(size_t{kMaxParity} * most_bytes) {
+  const fsk_parity_code largest = CodeOf(kMaxParity);
+  workspace_.resize(fsk_parity_workspace(FSK_CPU, &largest, 1) + FSK_WORKSPACE_ALIGNMENT);
 }
 
-void ErasureCode::encode(std::span<const uint8_t* const> data, std::span<uint8_t* const> parity,
-                         std::span<const uint8_t> rows, size_t bytes) {
-  FARSPAN_CHECK(!data.empty() && data.size() <= kColumns && parity.size() == rows.size());
-  if (bytes == 0 || rows.empty()) return;
-  const size_t k = data.size();
-  for (size_t j = 0; j < k; ++j) sources_[j] = const_cast<uint8_t*>(data[j]);
+fsk_exec ErasureCode::exec() {
+  void* aligned = workspace_.data();
+  size_t room = workspace_.size();
+  std::align(FSK_WORKSPACE_ALIGNMENT, 1, aligned, room);
+  return {FSK_ABI_VERSION, FSK_CPU, nullptr, 0, aligned, room};
+}
+
+void ErasureCode::encode(const Layout& layout, const uint8_t* data, uint32_t rows, uint8_t* parity,
+                         uint64_t parity_stride) {
+  const fsk_parity_code code = CodeOf(rows);
+  const fsk_exec where = exec();
+  // Encoding only reads the data.
+  const fsk_stripe stripe = StripeOf(layout, const_cast<uint8_t*>(data), parity, parity_stride);
+  FARSPAN_CHECK(fsk_parity_encode(&where, &code, &stripe, 1) == FSK_OK);
+}
+
+void ErasureCode::decode(const Layout& layout, uint8_t* data, std::span<const uint8_t> missing,
+                         std::span<const uint8_t* const> parity, std::span<const uint8_t> rows) {
+  FARSPAN_CHECK(!missing.empty() && parity.size() == missing.size() &&
+                rows.size() == missing.size() &&
+                size_t{kMaxParity} * layout.bytes <= parity_.size());
+  const fsk_parity_code code = CodeOf(*std::max_element(rows.begin(), rows.end()) + 1u);
+  const fsk_exec where = exec();
+  fsk_stripe stripe = StripeOf(layout, data, parity_.data(), layout.bytes);
+  const auto flip = [&](uint32_t symbol) { stripe.lost[symbol / 32] ^= 1u << symbol % 32; };
+  for (const uint8_t symbol : missing) flip(symbol);
+  for (uint32_t row = 0; row < code.m; ++row) flip(kColumns + row);
   for (size_t i = 0; i < rows.size(); ++i) {
-    targets_[i] = parity[i];
-    for (uint32_t j = 0; j < k; ++j) coefficients_[i * k + j] = coefficient(rows[i], j);
+    flip(kColumns + rows[i]);
+    std::memcpy(&parity_[size_t{rows[i]} * layout.bytes], parity[i], layout.bytes);
   }
-  multiply(k, rows.size(), bytes);
-}
-
-// With M the rows at hand over the missing symbols, x = M^-1 (parity + rows * known): one matrix
-// over known symbols and parity gives what is missing.
-bool ErasureCode::decode(std::span<uint8_t* const> data, std::span<const uint8_t> missing,
-                         std::span<const uint8_t* const> parity, std::span<const uint8_t> rows,
-                         size_t bytes) {
-  const size_t k = data.size();
-  const size_t lost = missing.size();
-  FARSPAN_CHECK(k <= kColumns && lost <= kMaxParity && parity.size() == lost &&
-                rows.size() == lost);
-  if (lost == 0) return true;
-  std::array<uint8_t, size_t{kMaxParity} * kMaxParity> square;
-  std::array<uint8_t, size_t{kMaxParity} * kMaxParity> inverse;
-  for (size_t i = 0; i < lost; ++i) {
-    for (size_t j = 0; j < lost; ++j) square[i * lost + j] = coefficient(rows[i], missing[j]);
-  }
-  if (gf_invert_matrix(square.data(), inverse.data(), static_cast<int>(lost)) != 0) return false;
-  if (bytes == 0) return true;
-  size_t sources = 0;
-  const auto add = [&](const uint8_t* symbol, auto&& value_of_row) {
-    sources_[sources] = const_cast<uint8_t*>(symbol);
-    for (size_t i = 0; i < lost; ++i) coefficients_[i * k + sources] = value_of_row(i);
-    ++sources;
-  };
-  for (uint32_t j = 0, next = 0; j < k; ++j) {
-    if (next < lost && missing[next] == j) {
-      ++next;
-      continue;
-    }
-    add(data[j], [&](size_t i) {
-      uint8_t sum = 0;
-      for (size_t r = 0; r < lost; ++r) {
-        sum ^= gf_mul(inverse[i * lost + r], coefficient(rows[r], j));
-      }
-      return sum;
-    });
-  }
-  for (size_t r = 0; r < lost; ++r) {
-    add(parity[r], [&](size_t i) { return inverse[i * lost + r]; });
-  }
-  for (size_t i = 0; i < lost; ++i) targets_[i] = data[missing[i]];
-  multiply(k, lost, bytes);
-  return true;
+  FARSPAN_CHECK(fsk_parity_decode(&where, &code, &stripe, 1) == FSK_OK);
 }
 
 }  // namespace farspan::transport

@@ -1,14 +1,11 @@
-// ErasureCode: systematic Reed-Solomon over GF(256), Cauchy matrix, one symbol per datagram.
+// ErasureCode: what recovery by parity asks of the kernels library (kernels/kernels.h, FSK_RS on
+// the CPU): systematic Reed-Solomon over GF(256), Cauchy matrix, one symbol per datagram.
 //
-// Row r of the parity has coefficient 1 / ((kColumns + r) ^ j) for the j-th symbol of a block
-// (Blömer et al., "An XOR-based erasure-resilient coding scheme", 1995; ISA-L's
-// gf_gen_cauchy1_matrix), so that every square submatrix is invertible: any k of a block's symbols
-// give all of it. Blocks shorter than kColumns are that code with the missing symbols zero, and
-// rows do not depend on how many there are. (ISA-L's gf_gen_rs_matrix, a Vandermonde matrix, is not
-// such a code: some erasures cannot be decoded. It is here as the twin that the tests must catch.)
+// The code is that of kColumns data symbols; a shorter block is that code with zeros for the rest,
+// so that a row's coefficients do not depend on how many symbols a block has. Symbols lie where
+// they belong in their message, and its short end counts as padded with zeros.
 //
-// The arithmetic is ISA-L's. Threading: encode and decode share scratch, one thread each object.
-// Nothing allocates after construction.
+// Threading: calls share scratch, one thread each object. Nothing allocates after construction.
 #pragma once
 
 #include <cstddef>
@@ -16,37 +13,40 @@
 #include <span>
 #include <vector>
 
+#include "kernels/kernels.h"
+
 namespace farspan::transport {
 
 class ErasureCode {
  public:
-  static constexpr uint32_t kColumns = 128;
-  static constexpr uint32_t kMaxParity = 64;
-  enum class Matrix { kCauchy, kVandermonde };
+  static constexpr uint32_t kColumns = FSK_DATA_SYMBOLS_MAX;
+  static constexpr uint32_t kMaxParity = FSK_PARITY_SYMBOLS_MAX;
 
-  explicit ErasureCode(Matrix matrix = Matrix::kCauchy);
+  // The data symbols of a block: `count` of them, `stride` apart.
+  struct Layout {
+    uint32_t count = 0;
+    uint64_t stride = 0;
+    uint32_t bytes = 0;       // of a symbol, parity too
+    uint32_t last_bytes = 0;  // of the last one
+  };
 
-  // parity[i] = row rows[i] over the data, each symbol `bytes` long.
-  void encode(std::span<const uint8_t* const> data, std::span<uint8_t* const> parity,
-              std::span<const uint8_t> rows, size_t bytes);
+  // For symbols of at most so many bytes.
+  explicit ErasureCode(uint32_t most_bytes);
 
-  // Where symbols are missing, `data` points to where they go; `missing` are their places in the
-  // block, ascending, and parity[i] is row rows[i]; as many of these as are missing. False where
-  // the matrix has no answer, which a Cauchy matrix always has.
-  bool decode(std::span<uint8_t* const> data, std::span<const uint8_t> missing,
-              std::span<const uint8_t* const> parity, std::span<const uint8_t> rows, size_t bytes);
+  // Writes rows 0 … rows - 1, which lie `parity_stride` apart.
+  void encode(const Layout& layout, const uint8_t* data, uint32_t rows, uint8_t* parity,
+              uint64_t parity_stride);
+
+  // Writes the data symbols that are missing, from as many parity symbols, parity[i] being row
+  // rows[i].
+  void decode(const Layout& layout, uint8_t* data, std::span<const uint8_t> missing,
+              std::span<const uint8_t* const> parity, std::span<const uint8_t> rows);
 
  private:
-  uint8_t coefficient(uint32_t row, uint32_t column) const {
-    return matrix_[row * kColumns + column];
-  }
-  void multiply(size_t sources, size_t targets, size_t bytes);
+  fsk_exec exec();
 
-  std::vector<uint8_t> matrix_;        // kMaxParity x kColumns
-  std::vector<uint8_t> coefficients_;  // scratch: targets x sources
-  std::vector<uint8_t> tables_;        // scratch: ISA-L's 32 bytes for each of them
-  std::vector<uint8_t*> sources_;
-  std::vector<uint8_t*> targets_;
+  std::vector<uint8_t> workspace_;
+  std::vector<uint8_t> parity_;  // to decode from, by row
 };
 
 }  // namespace farspan::transport

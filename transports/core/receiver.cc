@@ -11,9 +11,9 @@ Receiver::Receiver(const SpanConfig& config, const ConnectionSetup& setup, Event
                    SpanCounters& counters, TimeNs now, const Route& route)
     : Connection(config, setup, events, counters, now),
       blocks_(config.open_blocks),
+      code_(config.lengths_only ? 0 : setup.payload_bytes),
       parity_(config.lengths_only ? 0 : size_t{config.parity_symbols} * setup.payload_bytes),
       free_symbols_(config.parity_symbols),
-      padded_(config.lengths_only ? 0 : setup.payload_bytes),
       complete_(config.first_message),
       posted_(complete_),
       ack_wait_{std::max<int64_t>(setup.rtt.ns / config.ack_per_rtt, 1)} {

@@ -132,7 +132,6 @@ class Receiver final : public Connection {
   ErasureCode code_;
   std::vector<uint8_t> parity_;         // store
   std::vector<uint32_t> free_symbols_;  // a stack
-  std::vector<uint8_t> padded_;
 
   uint64_t complete_;  // first message that is not
   uint64_t posted_;

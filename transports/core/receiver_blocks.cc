@@ -1,5 +1,4 @@
-#include <algorithm>
-#include <cstring>
+#include <array>
 
 #include "emulator/base/check.h"
 #include "transports/core/receiver.h"
@@ -40,38 +39,23 @@ void Receiver::fill_blocks(Message& msg, uint32_t index) {
 }
 
 void Receiver::decode(Message& msg, Block& block) {
-  std::array<uint8_t*, ErasureCode::kColumns> data{};
   std::array<uint8_t, ErasureCode::kColumns> missing{};
   std::array<const uint8_t*, ErasureCode::kMaxParity> parity{};
   uint32_t lost = 0;
-  const uint32_t bytes = symbol_bytes(msg, block.first, block.data);
-  const bool real = msg.data != nullptr && !padded_.empty();
-  uint32_t short_index = kNone;
   for (uint32_t j = 0; j < block.data; ++j) {
-    const uint32_t index = block.first + j * block.stride;
-    if (!has(msg, index)) missing[lost++] = static_cast<uint8_t>(j);
-    if (!real) continue;
-    data[j] = msg.data + uint64_t{index} * setup_.payload_bytes;
-    const uint32_t length = datagram_bytes(msg, index);
-    if (length == bytes) continue;
-    std::memset(padded_.data(), 0, bytes);
-    if (has(msg, index)) {
-      std::memcpy(padded_.data(), data[j], length);
-    } else {
-      short_index = index;
-    }
-    data[j] = padded_.data();
+    if (!has(msg, block.first + j * block.stride)) missing[lost++] = static_cast<uint8_t>(j);
   }
   FARSPAN_CHECK(lost == block.missing && lost <= block.symbols);
-  if (real) {
+  if (msg.data != nullptr && !parity_.empty()) {
     for (uint32_t i = 0; i < lost; ++i) parity[i] = symbol(block.store[i]);
-    FARSPAN_CHECK(code_.decode(std::span(data).first(block.data), std::span(missing).first(lost),
-                               std::span(parity).first(lost), std::span(block.rows).first(lost),
-                               bytes));
-    if (short_index != kNone) {
-      std::memcpy(msg.data + uint64_t{short_index} * setup_.payload_bytes, padded_.data(),
-                  datagram_bytes(msg, short_index));
-    }
+    const ErasureCode::Layout layout{
+        .count = block.data,
+        .stride = uint64_t{block.stride} * setup_.payload_bytes,
+        .bytes = symbol_bytes(msg, block.first, block.data),
+        .last_bytes = datagram_bytes(msg, block.first + (block.data - 1u) * block.stride)};
+    code_.decode(layout, msg.data + uint64_t{block.first} * setup_.payload_bytes,
+                 std::span(missing).first(lost), std::span(parity).first(lost),
+                 std::span(block.rows).first(lost));
   }
   for (uint32_t i = 0; i < lost; ++i) {
     mark_received(msg, block.first + missing[i] * block.stride);

@@ -235,7 +235,6 @@ class Sender final : public Connection {
   std::vector<uint8_t> parity_;       // store
   std::vector<uint8_t> parity_busy_;  // a slot is on its way to the driver's on_sent
   uint32_t parity_next_ = 0;
-  std::vector<uint8_t> padded_;  // a last datagram with zeros behind it
 
   uint64_t complete_;        // first message that the receiver does not have
   uint64_t posted_;          // next one

@@ -261,30 +261,16 @@ bool Sender::alloc_parity(uint32_t count, uint32_t& first) {
 // Slots are 1 from allocation, 2 once they hold their symbol, 0 when the driver has sent it.
 void Sender::encode_group() {
   const Message& msg = message(group_.message);
-  std::array<const uint8_t*, ErasureCode::kColumns> data;
-  std::array<uint8_t*, ErasureCode::kMaxParity> parity;
-  std::array<uint8_t, ErasureCode::kMaxParity> rows;
   for (uint32_t b = 0; b < group_.blocks; ++b) {
     const Block& block = blocks_[group_.block[b]];
-    const uint32_t bytes =
-        block.data == 1 ? datagram_bytes(msg, block.first) : setup_.payload_bytes;
-    for (uint32_t j = 0; j < block.data; ++j) {
-      const uint32_t index = block.first + j * block.stride;
-      data[j] = msg.data + uint64_t{index} * setup_.payload_bytes;
-      const uint32_t length = datagram_bytes(msg, index);
-      if (length == bytes) continue;
-      std::memcpy(padded_.data(), data[j], length);
-      std::memset(padded_.data() + length, 0, bytes - length);
-      data[j] = padded_.data();
-    }
-    for (uint32_t r = 0; r < group_.parity; ++r) {
-      const uint32_t slot = block.parity_slot + r;
-      parity[r] = &parity_[size_t{slot} * setup_.payload_bytes];
-      rows[r] = static_cast<uint8_t>(r);
-      parity_busy_[slot] = 2;
-    }
-    code_.encode(std::span(data).first(block.data), std::span(parity).first(group_.parity),
-                 std::span(rows).first(group_.parity), bytes);
+    const uint32_t last = datagram_bytes(msg, block.first + (block.data - 1u) * block.stride);
+    const ErasureCode::Layout layout{.count = block.data,
+                                     .stride = uint64_t{block.stride} * setup_.payload_bytes,
+                                     .bytes = block.data == 1 ? last : setup_.payload_bytes,
+                                     .last_bytes = last};
+    code_.encode(layout, msg.data + uint64_t{block.first} * setup_.payload_bytes, group_.parity,
+                 &parity_[size_t{block.parity_slot} * setup_.payload_bytes], setup_.payload_bytes);
+    std::fill_n(parity_busy_.begin() + block.parity_slot, group_.parity, uint8_t{2});
   }
 }
 
