@@ -1,9 +1,9 @@
 // The engine's benchmark: packets per second that one core carries through a link, no NIC needed.
 //
 // A source on the polling lcore allocates mbufs and writes real headers (RoCEv2 over
-// IPv4, of 64 queue pairs in turn), a Pipe and a SitePort of the engine carry them, a net_null port ends them. What
-// is held is really held: the bottleneck is 400 Gb/s, so the fiber holds rate x delay. Threads: Run
-// launches the loop on the Eal's first polling lcore and waits.
+// IPv4, of 64 queue pairs in turn), a Pipe and a SitePort of the engine carry them, a net_null port
+// ends them. What is held is really held: the bottleneck is 400 Gb/s, so the fiber holds rate x
+// delay. Threads: Run launches the loop on the Eal's first polling lcore and waits.
 #pragma once
 
 #include <cstdint>
