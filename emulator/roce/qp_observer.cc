@@ -47,15 +47,15 @@ uint32_t QpObserver::place(uint32_t direction, TimeNs now, const FrameView& fram
                                              .ip_version = frame.ip_version,
                                              .direction = static_cast<uint8_t>(direction)});
   if (!place.fresh) return place.entry;
-  ObserverTotals& totals = totals_[direction];
-  ++totals.opened;
+  ++totals_[direction].opened;
   Queue& queue = queues_[place.entry];
   const auto epoch = static_cast<uint16_t>(queue.epoch + 1);
   if (place.evicted) {
-    ++totals.evicted;
+    ++totals_[queue.direction].evicted;
     part(place.entry);
   }
   queue = {};
+  queue.direction = static_cast<uint8_t>(direction);
   queue.epoch = epoch;
   queue.service = roce.service;
   queue.first_seen = now;

@@ -125,6 +125,7 @@ class QpObserver {
     bool rerunning = false;  // the last request was a retransmission, with `verdict`
     Verdict verdict = Verdict::kInformed;
     Service service = Service::kRc;
+    uint8_t direction = 0;
     uint16_t epoch = 0;
     uint16_t mismatches = 0;
     uint16_t votes = 0;

@@ -24,7 +24,7 @@ struct RoceSpec {
   uint8_t syndrome = 0;
   uint32_t msn = 0;
   uint32_t src_qp = 0;
-  bool good_icrc = true;
+  bool good_icrc = true;  // else 0 stands in its place
 };
 
 // Of the extended headers behind the BTH, by the names in the specification's table of opcodes.
@@ -141,8 +141,7 @@ inline Bytes BuildRoce(const RoceSpec& spec) {
     frame[at] = spec.syndrome;
     store24(at + 1, spec.msn);
   }
-  SetIcrc(frame, l3_offset, bth + headers + spec.payload_bytes + pad);
-  if (!spec.good_icrc) frame[bth + headers + spec.payload_bytes + pad] ^= 1;
+  if (spec.good_icrc) SetIcrc(frame, l3_offset, bth + headers + spec.payload_bytes + pad);
   return frame;
 }
 
