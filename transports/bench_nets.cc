@@ -4,8 +4,10 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
+#include <type_traits>
 
 #include "emulator/base/units.h"
 #include "transports/baselines/tcp_transport.h"
@@ -14,6 +16,8 @@
 #include "transports/doors/open_library.h"
 #include "transports/doors/policy_library.h"
 #include "transports/drivers/udp/udp_transport.h"
+#include "transports/testbed/endpoints.h"
+#include "transports/testbed/presets.h"
 #include "transports/testbed/sim_group.h"
 
 namespace farspan {
@@ -34,15 +38,28 @@ Result<T> Read(const po::variables_map& values, const char* name,
   return value;
 }
 
-Result<SpanConfig> ReadSpan(const po::variables_map& values, uint64_t seed, TimeNs timeout) {
+// Of the house, then of a library.
+Result<void> LoadPolicies(const po::variables_map& values) {
   transport::RegisterControllers();
-  if (const std::string policy = Text(values, "policy"); !policy.empty()) {
-    if (auto loaded = doors::LoadPolicies(policy); !loaded) return tl::unexpected(loaded.error());
-  }
+  const std::string policy = Text(values, "policy");
+  if (policy.empty()) return {};
+  auto loaded = doors::LoadPolicies(policy);
+  if (!loaded) return tl::unexpected(loaded.error());
+  return {};
+}
+
+// Span in real time: datagrams that fit an Ethernet frame.
+Result<SpanConfig> ReadSpan(const po::variables_map& values, uint64_t seed, TimeNs timeout) {
+  if (auto loaded = LoadPolicies(values); !loaded) return tl::unexpected(loaded.error());
   SpanConfig config;
   config.recovery = Text(values, "recovery");
-  config.congestion = Text(values, "congestion");
-  config.payload_bytes = values["payload"].as<uint32_t>();
+  if (const std::string congestion = Text(values, "congestion"); congestion.empty()) {
+    config.congestion = "bbr";
+  } else {
+    config.congestion = congestion;
+  }
+  const uint32_t payload = values["payload"].as<uint32_t>();
+  config.payload_bytes = payload != 0 ? payload : 1408;
   const auto rate = Read(values, "rate", ParseRate);
   if (!rate) return tl::unexpected(rate.error());
   config.controller.rate = *rate;
@@ -60,12 +77,16 @@ Result<std::unique_ptr<transport::Transport>> OpenTcp(const po::variables_map& v
                                                       const SocketAddress& local, TimeNs timeout) {
   baselines::TcpConfig config;
   config.local = local;
-  config.sockets = values["sockets"].as<uint32_t>();
   config.congestion = Text(values, "tcp-congestion");
   config.timeout = timeout;
-  const auto buffer = ParseSize(Text(values, "tcp-buffer"));
-  if (!buffer) return tl::unexpected(buffer.error());
-  config.send_buffer_bytes = config.receive_buffer_bytes = *buffer;
+  const auto nccl = ReadNccl(values);
+  if (!nccl) return tl::unexpected(nccl.error());
+  config.sockets = nccl->tcp.sockets;
+  // Where nothing was asked for, the kernel grows them.
+  if (Text(values, "preset") == "tuned" || !values["tcp-buffer"].defaulted()) {
+    config.send_buffer_bytes = nccl->tcp.send_buffer_bytes;
+    config.receive_buffer_bytes = nccl->tcp.receive_buffer_bytes;
+  }
   auto opened = baselines::TcpTransport::Open(config);
   if (!opened) return tl::unexpected(opened.error());
   return std::unique_ptr<transport::Transport>(std::move(*opened));
@@ -88,7 +109,12 @@ Result<std::unique_ptr<transport::Transport>> OpenSpan(const po::variables_map& 
   return std::unique_ptr<transport::Transport>(std::move(*opened));
 }
 
-bool IsLibrary(const po::variables_map& values) { return !Text(values, "transport").empty(); }
+// Another name than those of virtual time is a library's.
+bool IsLibrary(const po::variables_map& values) {
+  const std::string transport = Text(values, "transport");
+  const auto names = testbed::EndpointNames();
+  return !transport.empty() && std::find(names.begin(), names.end(), transport) == names.end();
+}
 
 Result<std::unique_ptr<transport::Transport>> OpenDoor(const po::variables_map& values,
                                                        const SocketAddress& local, TimeNs timeout) {
@@ -99,6 +125,25 @@ Result<std::unique_ptr<transport::Transport>> OpenDoor(const po::variables_map& 
                                    {HostOf(local), Text(values, "transport-options"), timeout});
   if (!opened) return tl::unexpected(opened.error());
   return std::move(opened->transport);
+}
+
+Result<testbed::EndpointSpec> ReadEndpoint(const po::variables_map& values, bool lengths_only) {
+  const auto rate = Read(values, "rate", ParseRate);
+  if (!rate) return tl::unexpected(rate.error());
+  const auto nccl = ReadNccl(values);
+  if (!nccl) return tl::unexpected(nccl.error());
+  if (auto loaded = LoadPolicies(values); !loaded) return tl::unexpected(loaded.error());
+  testbed::EndpointSpec spec;
+  if (!Text(values, "transport").empty()) spec.transport = Text(values, "transport");
+  spec.recovery = Text(values, "recovery");
+  spec.congestion = Text(values, "congestion");
+  spec.payload_bytes = values["payload"].as<uint32_t>();
+  spec.rate = *rate;
+  spec.lengths_only = lengths_only;
+  spec.seed = values["seed"].as<uint64_t>();
+  spec.rc = nccl->rc;
+  spec.tcp = nccl->tcp;
+  return spec;
 }
 
 link::DirectionSpec Wire(Rate rate, TimeNs delay, double loss, uint64_t queue_bytes) {
@@ -128,17 +173,30 @@ void AddNetOptions(cli::Options& options) {
     return po::value<std::string>()->default_value(value);
   };
   auto add = options.visible.add_options();
-  add("net", text("tcp"), "tcp (kernel TCP), udp (Span) or sim (Span in virtual time)");
-  add("transport", text(""), "a library in place of --net: ./libmine.so (see farspan conform)");
+  const auto number = [](uint32_t value) { return po::value<uint32_t>()->default_value(value); };
+  add("net", text("tcp"), "tcp (kernel TCP), udp (Span) or sim (virtual time)");
+  add("transport", text(""),
+      "sim: span, or a baseline's model: rc-gbn, rc-sr, tcp; or a library in place of --net: "
+      "./libmine.so (see farspan conform)");
   add("transport-options", text(""),
       "what the library is told; of an NCCL plugin device=N,version=V");
-  add("sockets", po::value<uint32_t>()->default_value(1), "tcp: connections per lane");
-  add("tcp-congestion", text(""), "tcp: cubic, bbr, … (default: the system's)");
-  add("tcp-buffer", text("0"), "tcp: socket buffers; 0: the kernel grows them");
-  add("recovery", text("auto"), "udp, sim: gbn, sr, ec or auto");
-  add("congestion", text("bbr"), "udp, sim: fixed, cubic, bbr, swift or dcqcn");
-  add("policy", text(""), "udp, sim: a library that adds names to these two: ./mine.so");
-  add("payload", po::value<uint32_t>()->default_value(1408), "udp, sim: bytes of a datagram");
+  add("preset", text(""),
+      "default or tuned: channels, buffsize and what follows for --rate and --rtt, but for what is "
+      "given");
+  add("sockets", number(1), "tcp: connections per lane");
+  add("tcp-congestion", text(""), "net tcp: cubic, bbr, … (default: the system's)");
+  add("tcp-buffer", text("0"), "tcp: socket buffers; 0: the kernel grows them (sim: its greatest)");
+  add("qps", number(1), "rc: queue pairs per lane (NCCL_IB_QPS_PER_CONNECTION)");
+  add("qp-split", number(0), "rc: 1: a message over all of them (NCCL_IB_SPLIT_DATA_ON_QPS)");
+  add("ib-timeout", number(20), "rc: NCCL_IB_TIMEOUT, 4.096 us x 2^n");
+  add("ib-retries", number(7), "rc: NCCL_IB_RETRY_CNT");
+  add("adaptive-retrans", number(1), "rc: the NIC's own, earlier timer");
+  add("recovery", text("auto"), "span: gbn, sr, ec or auto");
+  add("congestion", text(""),
+      "udp, sim: fixed, cubic, bbr, swift or dcqcn (default: span bbr, rc fixed, tcp cubic)");
+  add("policy", text(""), "span: a library that adds names to these two: ./mine.so");
+  add("payload", number(0),
+      "udp, sim: bytes of a datagram (default: udp 1408, tcp 1448, sim 4096)");
   add("rate", text("10 Gbps"), "udp: a ceiling (fixed: the rate); sim: of the WAN");
   add("rtt", text("25 ms"), "sim: between sites");
   add("loss", text("0"), "sim: of datagrams between sites, each way");
@@ -157,14 +215,55 @@ Result<std::unique_ptr<transport::Transport>> OpenNet(const po::variables_map& v
                                                       const SocketAddress& local, TimeNs timeout) {
   const std::string net = Text(values, "net");
   if (IsLibrary(values)) return OpenDoor(values, local, timeout);
+  const std::string transport = Text(values, "transport");
+  if (!transport.empty() && transport != (net == "udp" ? "span" : net)) {
+    return Fail(ErrorCode::kInvalid,
+                "'" + transport + "' runs in virtual time only: give it --net sim", "--transport");
+  }
   if (net == "tcp") return OpenTcp(values, local, timeout);
   if (net == "udp") return OpenSpan(values, local, timeout);
   return Fail(ErrorCode::kInvalid, "'" + net + "' is no net; there are tcp, udp, sim", "--net");
 }
 
-bool IsSim(const po::variables_map& values) {
-  return !IsLibrary(values) && Text(values, "net") == "sim";
+Result<testbed::NcclPreset> ReadNccl(const po::variables_map& values) {
+  testbed::NcclPreset preset;
+  const std::string name = Text(values, "preset");
+  preset.channels = 1;
+  if (!name.empty()) {
+    const auto rate = Read(values, "rate", ParseRate);
+    const auto rtt = Read(values, "rtt", ParseTime);
+    if (!rate) return tl::unexpected(rate.error());
+    if (!rtt) return tl::unexpected(rtt.error());
+    const auto found = testbed::FindPreset(name, *rate, *rtt);
+    if (!found) return Fail(ErrorCode::kInvalid, found.error().message, "--preset");
+    preset = *found;
+  }
+  const auto given = [&](const char* option) { return !values[option].defaulted(); };
+  const auto take = [&](const char* option, auto& target) {
+    if (given(option)) {
+      target = static_cast<std::decay_t<decltype(target)>>(values[option].as<uint32_t>());
+    }
+  };
+  take("channels", preset.channels);
+  take("sockets", preset.tcp.sockets);
+  take("qps", preset.rc.queue_pairs);
+  take("qp-split", preset.rc.split);
+  take("ib-timeout", preset.rc.timeout);
+  take("ib-retries", preset.rc.retry_count);
+  take("adaptive-retrans", preset.rc.adaptive);
+  for (const auto& [option, targets] :
+       {std::pair{"buffsize", std::array{&preset.buffsize, &preset.buffsize}},
+        {"tcp-buffer", {&preset.tcp.send_buffer_bytes, &preset.tcp.receive_buffer_bytes}}}) {
+    const auto bytes = ParseSize(Text(values, option));
+    if (!bytes) {
+      return Fail(ErrorCode::kInvalid, bytes.error().message, fmt::format("--{}", option));
+    }
+    if (given(option) && *bytes != 0) *targets[0] = *targets[1] = *bytes;
+  }
+  return preset;
 }
+
+bool IsSim(const po::variables_map& values) { return Text(values, "net") == "sim"; }
 
 Result<std::unique_ptr<testbed::Group>> MakeSim(const po::variables_map& values,
                                                 const testbed::BenchOptions& options) {
@@ -176,8 +275,8 @@ Result<std::unique_ptr<testbed::Group>> MakeSim(const po::variables_map& values,
   if (!rtt) return tl::unexpected(rtt.error());
   if (!loss) return tl::unexpected(loss.error());
   if (!queue) return tl::unexpected(queue.error());
-  const uint64_t seed = values["seed"].as<uint64_t>();
-  const uint32_t payload = values["payload"].as<uint32_t>();
+  const auto spec = ReadEndpoint(values, options.lengths_only);
+  if (!spec) return tl::unexpected(spec.error());
   const auto queue_bytes = static_cast<uint64_t>(
       std::ceil(static_cast<double>(rate->bits_per_s) / 8 * ToSeconds(*queue)));
   constexpr TimeNs kInSite{5'000};
@@ -185,23 +284,15 @@ Result<std::unique_ptr<testbed::Group>> MakeSim(const po::variables_map& values,
   testbed::SimTopology topology;
   topology.ranks = options.shape.ranks;
   topology.ranks_per_site = options.shape.ranks_per_site;
-  topology.seed = seed;
+  topology.seed = spec->seed;
   topology.wan = Wire(*rate, TimeNs{rtt->ns / 2}, *loss, queue_bytes);
-  topology.wan_capacity = CapacityOf(*rate, TimeNs{rtt->ns / 2}, queue_bytes, payload);
+  topology.wan_capacity =
+      CapacityOf(*rate, TimeNs{rtt->ns / 2}, queue_bytes, spec->payload_or_usual());
   topology.site = Wire({}, kInSite, 0, 0);
   // Trains of half a per cent of the round trip, 2 us at most: as fast as it gets, and not seen.
   topology.granularity = TimeNs{std::min<int64_t>(2'000, rtt->ns / 200)};
-  const auto make = [&](uint32_t rank) -> Result<std::unique_ptr<transport::Endpoint>> {
-    auto config = ReadSpan(values, seed * 1000 + rank, TimeNs{10'000'000'000});
-    if (!config) return tl::unexpected(config.error());
-    config->lengths_only = options.lengths_only;
-    auto span = transport::Span::Create(*config);
-    if (!span) return tl::unexpected(span.error());
-    return std::unique_ptr<transport::Endpoint>(std::move(*span));
-  };
-  const auto config = ReadSpan(values, seed, {});
-  if (!config) return tl::unexpected(config.error());
-  auto group = testbed::SimGroup::Create(topology, make, SpanProperties(*config));
+  const auto make = [&](uint32_t rank) { return testbed::MakeEndpoint(*spec, rank); };
+  auto group = testbed::SimGroup::Create(topology, make, testbed::PropertiesOf(*spec));
   if (!group) return tl::unexpected(group.error());
   return std::unique_ptr<testbed::Group>(std::move(*group));
 }

@@ -9,6 +9,7 @@
 #include "transports/core/transport.h"
 #include "transports/drivers/address.h"
 #include "transports/testbed/bench.h"
+#include "transports/testbed/presets.h"
 
 namespace farspan {
 
@@ -16,6 +17,9 @@ void AddNetOptions(cli::Options& options);
 
 // "64M" as nccl-tests writes it (binary), or "64 MiB".
 Result<uint64_t> ParseSize(const std::string& text);
+
+// The preset, if one was asked for, and what the command line says instead.
+Result<testbed::NcclPreset> ReadNccl(const boost::program_options::variables_map& values);
 
 // tcp: kernel TCP; udp: Span. `local` has port 0.
 Result<std::unique_ptr<transport::Transport>> OpenNet(

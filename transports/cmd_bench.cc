@@ -70,19 +70,20 @@ Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) 
   if (!schedule) return tl::unexpected(schedule.error());
   const auto element = testbed::ParseElement(values["datatype"].as<std::string>());
   if (!element) return tl::unexpected(element.error());
-  for (const auto& [name, target] : {std::pair{"minbytes", &options.min_bytes},
-                                     {"maxbytes", &options.max_bytes},
-                                     {"buffsize", &options.shape.slot_bytes}}) {
+  const auto nccl = ReadNccl(values);
+  if (!nccl) return tl::unexpected(nccl.error());
+  for (const auto& [name, target] :
+       {std::pair{"minbytes", &options.min_bytes}, {"maxbytes", &options.max_bytes}}) {
     const auto bytes = ParseSize(values[name].as<std::string>());
     if (!bytes) return Fail(ErrorCode::kInvalid, bytes.error().message, fmt::format("--{}", name));
     *target = *bytes;
   }
-  options.shape.slot_bytes /= options.slots;
+  options.shape.slot_bytes = nccl->buffsize / options.slots;
   options.shape.collective = *collective;
   options.shape.schedule = *schedule;
   options.shape.ranks = world;
   options.shape.ranks_per_site = values["ranks-per-site"].as<uint32_t>();
-  options.shape.channels = values["channels"].as<uint32_t>();
+  options.shape.channels = nccl->channels;
   options.element = *element;
   options.factor = values["stepfactor"].as<uint32_t>();
   options.iterations = values["iters"].as<uint32_t>();
