@@ -8,9 +8,6 @@
 
 #include <prometheus/metric_family.h>
 
-#include <array>
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,22 +35,5 @@ std::string MetricCatalogueJson();
 std::vector<prometheus::MetricFamily> CollectMetrics(const EngineSnapshot& snapshot);
 // In Prometheus' text format 0.0.4.
 std::string MetricsText(const EngineSnapshot& snapshot);
-
-struct OwnDrop {
-  std::string_view cause;
-  uint64_t packets;
-};
-std::array<OwnDrop, 5> OwnDrops(const PortSnapshot& port);
-
-// The least bound that at least a share `q` of the observations does not exceed; the greatest
-// observation where that is smaller. 0 without observations.
-TimeNs Quantile(const HistogramSnapshot& histogram, double q);
-
-// Loss to expect of packets of the mean size of those offered so far, over all lanes; nothing where
-// nothing was offered, or where a trace says which packets are lost.
-std::optional<double> ExpectedLoss(const DirectionSnapshot& direction);
-
-// The sum of the lanes' rates; nothing where a lane has no bottleneck.
-std::optional<Rate> RateCap(const link::DirectionSpec& spec);
 
 }  // namespace farspan::control

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "emulator/control/api.h"
-#include "emulator/control/metrics.h"
+#include "emulator/control/derived.h"
 
 namespace farspan::control {
 namespace {

@@ -1,39 +1,21 @@
-// What the loader makes of good configurations, and live changes.
+// What the loader makes of good configurations.
 
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "emulator/config/changes.h"
 #include "emulator/config/loader.h"
 #include "emulator/link/path.h"
+#include "tests/support/config_text.h"
 
 namespace farspan::config {
 namespace {
 
 using namespace farspan::literals;
 using link::OneWayDelay;
-
-constexpr std::string_view kSites = R"(
-[[sites]]
-name = "a"
-port = "eth1"
-[[sites]]
-name = "b"
-port = "eth2"
-)";
-
-// A wire with these keys of its link.
-std::string Wire(std::string_view keys) {
-  return std::string(kSites) + "[[links]]\nname = \"w\"\na = \"a\"\nb = \"b\"\n" +
-         std::string(keys);
-}
-
-LinkSpec LoadLink(std::string_view keys, const Overrides& overrides = {}) {
-  const auto config = LoadText(Wire(keys), "test.toml", overrides);
-  EXPECT_TRUE(config) << config.error().text();
-  return config ? config->links.at(0) : LinkSpec{};
-}
+using test::kSites;
+using test::LoadLink;
+using test::Wire;
 
 TEST(Config, Defaults) {
   const auto config = LoadText(Wire("delay = \"5 ms\""), "test.toml");
@@ -261,96 +243,6 @@ timeline = [
   EXPECT_TRUE(std::holds_alternative<link::Restore>(timeline[16].change));
 }
 
-TEST(Config, RulesPickPackets) {
-  const LinkSpec link = LoadLink(R"(
-delay = "1 ms"
-unmatched = "bypass"
-[[links.timeline]]
-name = "break"
-after = "1 ms"
-action = "cut"
-for = "10 ms"
-[[links.rules]]
-src = "10.0.1.0/24"
-dst = "fd00::1"
-dst_port = "4791"
-src_port = "1000-2000"
-protocol = "udp"
-dscp = "AF31"
-vlan = 7
-ethertype = "ipv6"
-frame_size = ["64 B", "1518 B"]
-nth = 5
-from = "1 s"
-until = "2 s"
-action = "trigger"
-event = "break"
-[[links.rules]]
-every = 100
-count = 3
-action = "delay"
-delay = "1 ms"
-probability = "50 %"
-)");
-  EXPECT_EQ(link.unmatched, Unmatched::kBypass);
-  ASSERT_EQ(link.ab_rules.size(), 2u);
-  ASSERT_EQ(link.ab.faults.size(), 2u);
-  const roce::RuleMatch& match = link.ba_rules[0].conditions;
-  EXPECT_EQ(match.src->length, 24);
-  EXPECT_EQ(match.dst->ip_version, 6);
-  EXPECT_EQ(match.dst->length, 128);
-  EXPECT_EQ(*match.dst_port, (roce::PortRange{4791, 4791}));
-  EXPECT_EQ(*match.src_port, (roce::PortRange{1000, 2000}));
-  EXPECT_EQ(match.protocol, 17);
-  EXPECT_EQ(match.dscp, 26);
-  EXPECT_EQ(match.vlan, 7);
-  EXPECT_EQ(match.ethertype, 0x86dd);
-  EXPECT_EQ(*match.frame_size, (roce::SizeRange{64, 1518}));
-  EXPECT_EQ(match.start, 5u);
-  EXPECT_EQ(match.count, 1u);
-  EXPECT_EQ(match.from, 1_s);
-  EXPECT_EQ(match.until, 2_s);
-  EXPECT_EQ(link.ab.faults[0].kind, link::FaultKind::kTrigger);
-  EXPECT_EQ(link.ab.faults[0].event, 0u);
-  EXPECT_TRUE(link.ab.timeline[0].triggered);
-  EXPECT_EQ(link.ab_rules[1].conditions.start, 100u);
-  EXPECT_EQ(link.ab_rules[1].conditions.every, 100u);
-  EXPECT_EQ(link.ab_rules[1].conditions.count, 3u);
-  EXPECT_EQ(link.ab.faults[1].delay, 1_ms);
-  EXPECT_EQ(link.ab_rules[1].conditions.probability, 0.5);
-}
-
-TEST(Config, RulesInOneLine) {
-  const LinkSpec link = LoadLink(R"(delay = "1 ms"
-[[links.rules]]
-name = "voice"
-match = "udp dst_port=4791 dscp=AF31"
-action = "pass"
-[[links.rules]]
-match = "tcp"
-frame_size = ["64 B", "1518 B"]
-after = "voice"
-from = "1 ms"
-for = "5 ms"
-action = "drop"
-)");
-  ASSERT_EQ(link.ab_rules.size(), 2u);
-  const Rule& voice = link.ab_rules[0];
-  EXPECT_EQ(voice.name, "voice");
-  EXPECT_EQ(voice.match, "udp dst_port=4791 dscp=AF31");
-  EXPECT_EQ(voice.limits, "");
-  EXPECT_EQ(voice.action, "pass");
-  EXPECT_EQ(voice.conditions,
-            (roce::RuleMatch{.dst_port = {{4791, 4791}}, .protocol = 17, .dscp = 26}));
-  const Rule& after = link.ba_rules[1];
-  EXPECT_EQ(after.name, "r2");
-  EXPECT_EQ(after.match, "tcp frame_size=\"64 B,1518 B\"");
-  EXPECT_EQ(after.limits, "after=voice for=\"5 ms\" from=\"1 ms\"");
-  EXPECT_EQ(after.conditions.after, 1);
-  EXPECT_EQ(after.conditions.from, 1_ms);
-  EXPECT_EQ(after.conditions.until, 6_ms);
-}
-
 TEST(Config, EngineKeys) {
   const auto config = LoadText("seed = 9\n" + Wire("delay = \"1 ms\"\n") + R"(
 [engine]
@@ -481,59 +373,6 @@ TEST(Config, TracesBecomeTimelines) {
   EXPECT_EQ(OneWayDelay(std::get<link::SetPath>(timeline[3].change).path), 7_ms);
   EXPECT_EQ(std::get<link::SetLoss>(timeline[4].change).loss.probability, 0.001);
   EXPECT_EQ(std::get<link::SetLoss>(timeline[5].change).loss.kind, link::LossKind::kNone);
-}
-
-// --- Live changes ----------------------------------------------------------------------------
-
-TEST(Changes, WhatIsAskedForAndNothingElse) {
-  const LinkSpec link = LoadLink("distance = \"100 km\"\namplifiers = \"50 km\"\n");
-  const auto distance = ChangesFrom(link.ab, {{"distance", "200 km"}});
-  ASSERT_TRUE(distance) << distance.error().text();
-  ASSERT_EQ(distance->size(), 1u);
-  const auto& path = std::get<link::SetPath>(distance->at(0)).path;
-  EXPECT_EQ(path.length, 200_km);
-  EXPECT_EQ(path.amplifier_spacing, 50_km);
-  const auto delay = ChangesFrom(link.ab, {{"delay", "5 ms"}});
-  EXPECT_EQ(OneWayDelay(std::get<link::SetPath>(delay->at(0)).path), 5_ms);
-  const auto many = ChangesFrom(
-      link.ab, {{"rtt", "9 ms"}, {"rate", "1 Gbps"}, {"loss", "1e-4"}, {"jitter", "1 us"}});
-  ASSERT_TRUE(many) << many.error().text();
-  ASSERT_EQ(many->size(), 4u);
-  EXPECT_EQ(std::get<link::SetRate>(many->at(0)).rate, 1_gbps);
-  EXPECT_EQ(std::get<link::SetLoss>(many->at(2)).loss.keying, link::Keying::kWireTime);
-}
-
-TEST(Changes, Lanes) {
-  const LinkSpec link =
-      LoadLink("rate=\"1 Gbps\"\nlanes = [{distance = \"100 km\"}, {distance = \"200 km\"}]\n");
-  const auto all = ChangesFrom(link.ab, {{"rate", "2 Gbps"}});
-  ASSERT_EQ(all->size(), 2u);
-  EXPECT_EQ(std::get<link::SetRate>(all->at(1)).lane, 1);
-  const auto one = ChangesFrom(link.ab, {{"rate", "2 Gbps"}, {"lane", "1"}});
-  ASSERT_EQ(one->size(), 1u);
-  EXPECT_EQ(std::get<link::SetRate>(one->at(0)).lane, 1);
-}
-
-TEST(Changes, Refused) {
-  const LinkSpec link = LoadLink("delay = \"1 ms\"");
-  const auto error = [&](const std::map<std::string, std::string>& settings) {
-    const auto changes = ChangesFrom(link.ab, settings);
-    return changes ? std::string("accepted") : changes.error().text();
-  };
-  EXPECT_EQ(error({{"distence", "1 km"}})
-                .find("distence: unknown key \"distence\" in a change; "
-                      "did you mean \"distance\"?"),
-            0u);
-  EXPECT_EQ(error({{"delay", "1"}}).find("delay: delay: \"1\": it has no unit"), 0u);
-  EXPECT_NE(error({{"loss", "1"}}).find("percent"), std::string::npos);
-  EXPECT_NE(error({{"loss", "100 %"}}).find("loss"), std::string::npos);
-  EXPECT_NE(error({{"rate", "0 bps"}}).find("more than 0"), std::string::npos);
-  EXPECT_NE(error({{"lane", "1"}, {"rate", "1 Gbps"}}).find("out of range"), std::string::npos);
-  EXPECT_NE(error({{"lane", "0"}}).find("expected distance, delay, rtt"), std::string::npos);
-  EXPECT_NE(error({}).find("expected distance, delay, rtt"), std::string::npos);
-  EXPECT_NE(error({{"a b", "1"}}).find("KEY=VALUE"), std::string::npos);
-  EXPECT_NE(error({{"rate", "1\n2"}}).find("line breaks"), std::string::npos);
-  EXPECT_NE(error({{"delay", "1 ms"}, {"rtt", "1 ms"}}).find("excludes"), std::string::npos);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <set>
 #include <sstream>
 
+#include "emulator/control/derived.h"
 #include "tests/support/fake_engine.h"
 
 namespace farspan::control {

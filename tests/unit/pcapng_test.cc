@@ -5,122 +5,19 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <deque>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <map>
 #include <random>
 #include <thread>
 
 #include "emulator/dpdk/pcapng_writer.h"
-#include "tests/support/frame_builder.h"
+#include "tests/support/pcapng_reader.h"
 
 namespace farspan::dpdk {
 namespace {
 
-using test::Bytes;
+using namespace farspan::test;
 
 constexpr int64_t kUnixAtZero = 1'700'000'000'000'000'000;
-
-// --- A reader, from the draft alone ------------------------------------------------------------
-
-struct Block {
-  uint32_t type = 0;
-  Bytes body;  // without options
-  std::map<uint16_t, Bytes> options;
-};
-
-template <typename T>
-T Read(const Bytes& bytes, size_t offset) {
-  T value{};
-  if (offset + sizeof value > bytes.size()) {
-    ADD_FAILURE() << "read behind the end";
-    return value;
-  }
-  std::memcpy(&value, bytes.data() + offset, sizeof value);
-  return value;
-}
-
-uint64_t ReadTime(const Bytes& bytes, size_t offset) {
-  return uint64_t{Read<uint32_t>(bytes, offset)} << 32 | Read<uint32_t>(bytes, offset + 4);
-}
-
-Block ParseBlock(const Bytes& file, size_t at, uint32_t length) {
-  Block block;
-  block.type = Read<uint32_t>(file, at);
-  size_t fixed = 0;
-  switch (block.type) {
-    case 0x0a0d0d0a:
-      fixed = 16;
-      break;
-    case 1:
-      fixed = 8;
-      break;
-    case 5:
-      fixed = 12;
-      break;
-    case 6:
-      fixed = 20 + (Read<uint32_t>(file, at + 20) + 3) / 4 * 4;
-      break;
-    default:
-      ADD_FAILURE() << "block type " << block.type;
-  }
-  const auto begin = file.begin() + static_cast<ptrdiff_t>(at + 8);
-  block.body.assign(begin, begin + static_cast<ptrdiff_t>(fixed));
-  for (size_t option = at + 8 + fixed; option + 4 <= at + length - 4;) {
-    const auto code = Read<uint16_t>(file, option);
-    const auto size = Read<uint16_t>(file, option + 2);
-    if (code == 0) {
-      EXPECT_EQ(size, 0);
-      EXPECT_EQ(option + 4, at + length - 4) << "options end before the block does";
-      return block;
-    }
-    const auto value = file.begin() + static_cast<ptrdiff_t>(option + 4);
-    EXPECT_TRUE(block.options.try_emplace(code, value, value + size).second);
-    option += 4 + (size + 3u) / 4 * 4;
-  }
-  ADD_FAILURE() << "no end of options";
-  return block;
-}
-
-std::vector<Block> ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  const Bytes file{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  std::vector<Block> blocks;
-  for (size_t at = 0; at < file.size();) {
-    const auto length = Read<uint32_t>(file, at + 4);
-    EXPECT_EQ(length % 4, 0u);
-    if (length < 12 || at + length > file.size()) {
-      ADD_FAILURE() << "block of " << length << " at " << at << " of " << file.size();
-      break;
-    }
-    EXPECT_EQ(Read<uint32_t>(file, at + length - 4), length);
-    blocks.push_back(ParseBlock(file, at, length));
-    at += length;
-  }
-  return blocks;
-}
-
-std::string Text(const Block& block, uint16_t option) {
-  const auto found = block.options.find(option);
-  return found == block.options.end() ? ""
-                                      : std::string(found->second.begin(), found->second.end());
-}
-
-template <typename T>
-T Value(const Block& block, uint16_t option) {
-  const auto found = block.options.find(option);
-  return found == block.options.end() ? T{} : Read<T>(found->second, 0);
-}
-
-std::vector<Block> OfType(const std::vector<Block>& blocks, uint32_t type) {
-  std::vector<Block> found;
-  std::copy_if(blocks.begin(), blocks.end(), std::back_inserter(found),
-               [type](const Block& block) { return block.type == type; });
-  return found;
-}
 
 // --- Fixture -----------------------------------------------------------------------------------
 
@@ -395,34 +292,6 @@ TEST_F(Capture, SaysWhatCannotBeWritten) {
   const Result<void> result = (*full)->run(stop.get_token());
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kIo);
-}
-
-TEST(ByteRing, KeepsRecordsOfAnyLengthInOrder) {
-  ByteRing ring(256);
-  std::deque<Bytes> expected;
-  std::minstd_rand random(1);
-  Bytes out;
-  int refused = 0;
-  for (int step = 0; step < 20'000; ++step) {
-    if (random() % 2 == 0) {
-      Bytes record(random() % 100);
-      for (uint8_t& byte : record) byte = static_cast<uint8_t>(random());
-      const size_t first = record.empty() ? 0 : random() % record.size();
-      size_t used = 4 + record.size();
-      for (const Bytes& held : expected) used += 4 + held.size();
-      const bool taken =
-          ring.push(std::span(record).first(first), std::span(record).subspan(first));
-      ASSERT_EQ(taken, used <= 256);
-      refused += !taken;
-      if (taken) expected.push_back(record);
-    } else {
-      ASSERT_EQ(ring.pop(out), !expected.empty());
-      if (expected.empty()) continue;
-      ASSERT_EQ(out, expected.front());
-      expected.pop_front();
-    }
-  }
-  EXPECT_GT(refused, 100);
 }
 
 // --- Other people's readers --------------------------------------------------------------------
