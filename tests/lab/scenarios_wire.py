@@ -11,6 +11,7 @@ RTT_TOLERANCE_NS = 100_000
 NS_PER_KM = 1e12 * 1.4682 / 299_792_458
 FULL = 1472  # UDP payload at MTU 1500
 REFERENCE_WIRE_BYTES = 1538
+QUEUE = "200 ms"  # keeps the bottleneck busy while a sender has to wait for its CPU
 
 
 def rate_row(name, asked, measured, note=""):
@@ -69,7 +70,7 @@ def rtt(rows):
 def rate_100m(rows):
     """At the receiving program, offered more than the cap and less."""
     cap = 100e6
-    with wire("--distance", "100 km", "--rate", "100 Mbps", "--limit", "20 ms") as (a, b, running):
+    with wire("--distance", "100 km", "--rate", "100 Mbps", "--limit", QUEUE) as (a, b, running):
         pps = measure.packets_per_s(1.2 * cap, FULL)
         over = measure.probe(a, b, pps, 6 * pps, FULL, batch=8)
         rows.append(at_least("offered above the cap, Mb/s", 105,
@@ -96,7 +97,7 @@ def rate_100m(rows):
 def rate_1g(rows):
     """MTU 4096, counted at the receiving interface: the socket may lose on few cores."""
     cap, payload = 1e9, 4096 - 28
-    with wire("--distance", "100 km", "--rate", "1 Gbps", "--limit", "10 ms", "--set",
+    with wire("--distance", "100 km", "--rate", "1 Gbps", "--limit", QUEUE, "--set",
               "engine.mtu=4096 B", "--set", "engine.plan_frame=1000 B", mtu=4096) as (a, b, running):
         pps = measure.packets_per_s(1.15 * cap, payload)
         with measure.Stream(a, b, pps, 8 * pps, payload, batch=32) as stream:
