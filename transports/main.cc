@@ -6,6 +6,8 @@ int main(int argc, char** argv) {
       {"bench", "collectives over the transports, with nccl-tests' options and columns",
        farspan::CmdBench},
       {"conform", "whether a transport in a shared library keeps the rules", farspan::CmdConform},
+      {"external", "any command as a contender: a server here, a client there",
+       farspan::CmdExternal},
       {"link", "the links of a running emulator: list, show, set, cut, restore, epoch",
        farspan::CmdLink},
       {"nccl", "what NCCL can have in flight across a long link, and what to set",

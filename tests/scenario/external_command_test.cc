@@ -1,0 +1,131 @@
+// farspan external: commands of the user as a contender, bounded in time, leaving nothing behind.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tuple>
+
+#include "tests/support/execute.h"
+
+namespace farspan {
+namespace {
+
+using test::Execute;
+using test::Outcome;
+
+const std::string kExternal =
+    std::string(FARSPAN_PROGRAM) + " external --settle 50ms -b 1000 -e 1000 -n 1 ";
+
+std::filesystem::path Temporary(const char* name) {
+  return std::filesystem::temp_directory_path() /
+         ("farspan-external-" + std::to_string(getpid()) + name);
+}
+
+// The process whose number a command has written to `file`: is it gone, within 5 s?
+bool IsGone(const std::filesystem::path& file) {
+  pid_t pid = 0;
+  for (int i = 0; i < 100; ++i) {
+    if (pid == 0) std::ifstream(file) >> pid;
+    if (pid > 0 && kill(pid, 0) != 0 && errno == ESRCH) return true;
+    usleep(50'000);
+  }
+  ADD_FAILURE() << "process " << pid << " is still there";
+  kill(pid, SIGKILL);
+  return false;
+}
+
+std::string Leave(const std::filesystem::path& file) {
+  return "setsid -f sh -c \"echo \\$\\$ > " + file.string() + "; exec sleep 60\"";
+}
+
+TEST(ExternalCommand, ReadsTheFigureThatTheCommandPrints) {
+  const auto file = Temporary(".json");
+  for (const auto& [goodput, client, expected] :
+       {std::tuple{"json:/end/bps", "echo \"{ \\\"end\\\": { \\\"bps\\\": 2.5e9 }}\"", 2.5e9},
+        {"regex:rate ([0-9.]+) G", "echo size {size}, rate 1.5 Gb/s", 1.5}}) {
+    const Outcome run = Execute(kExternal + "--server 'sleep 0.2' --client '" + client +
+                                "' --goodput '" + goodput + "' --json " + file.string() + " 2>&1");
+    ASSERT_EQ(run.exit_code, 0) << run.output;
+    std::ifstream in(file);
+    const auto json = nlohmann::json::parse(in, nullptr, false);
+    ASSERT_TRUE(json.is_object());
+    EXPECT_EQ(json["schema"], "farspan.external.v1");
+    EXPECT_EQ(json["label"], "measured");
+    EXPECT_EQ(json["rows"][0]["goodput_bps"][0], expected);
+  }
+  std::filesystem::remove(file);
+}
+
+// The server's own output, and the wall clock: 1000 B in 0.2 s and a little are below 40 kb/s.
+TEST(ExternalCommand, ReadsTheServerOrTheClock) {
+  const Outcome server = Execute(
+      kExternal +
+      "--server 'echo ready at {host} {port}; sleep 0.2; echo 7 bps' --ready 'at 127.0.0.1 [0-9]+'"
+      " --client 'test {role} = client' --from server --goodput 'regex:([0-9]+) bps'"
+      " --scale 1e6 2>&1");
+  EXPECT_EQ(server.exit_code, 0) << server.output;
+  EXPECT_NE(server.output.find("7.00"), std::string::npos) << server.output;
+  const Outcome clock = Execute(kExternal + "--server 'sleep 0.2' --client 'sleep 0.2' 2>&1");
+  EXPECT_EQ(clock.exit_code, 0) << clock.output;
+  EXPECT_NE(clock.output.find("0.0"), std::string::npos) << clock.output;
+}
+
+TEST(ExternalCommand, FailuresAreReportedInTime) {
+  for (const auto& [options, word] :
+       {std::pair{"--server 'sleep 60' --client 'echo no route >&2; exit 9'",
+                  "exit code 9: no route"},
+        {"--server 'echo in use >&2; exit 3' --client 'sleep 60'",
+         "server ended with exit code 3: in"},
+        {"--server 'sleep 60' --client 'sleep 60' --limit 200ms", "had not ended after 0.2 s"},
+        {"--server 'sleep 60' --client true --ready listening --limit 200ms", "not printed"},
+        {"--server 'sleep 60' --client 'kill -9 $$'", "exit code 137"},
+        {"--server 'sleep 60' --client 'echo none' --goodput 'regex:([0-9]+) bps'", "matches"},
+        {"--server 'sleep 60' --client 'echo 1' --goodput json:/end/bps", "no number at"}}) {
+    const Outcome run = Execute(kExternal + options + " 2>&1");
+    EXPECT_EQ(run.exit_code, 1) << options << run.output;
+    EXPECT_NE(run.output.find(word), std::string::npos) << options << run.output;
+  }
+}
+
+TEST(ExternalCommand, BadUsageIsSaidBeforeAnythingRuns) {
+  for (const auto& [options, word] :
+       {std::pair{"--server true", "--client"},
+        {"--server true --client 'x {hots}'", "{hots} is unknown"},
+        {"--server true --client true --goodput fast", "json:POINTER"},
+        {"--server true --client true --goodput 'regex:[0-9]+'", "(group)"},
+        {"--server true --client true --goodput 'regex:('", "regular expression"},
+        {"--server true --client true --goodput json:end", "--goodput"},
+        {"--server true --client true --from both", "client or server"}}) {
+    const Outcome run = Execute(kExternal + options + " 2>&1");
+    EXPECT_EQ(run.exit_code, 2) << options << run.output;
+    EXPECT_NE(run.output.find(word), std::string::npos) << options << run.output;
+  }
+}
+
+TEST(ExternalCommand, NothingIsLeftBehind) {
+  const auto by_server = Temporary(".server"), by_client = Temporary(".client");
+  const Outcome run = Execute(kExternal + "--server '" + Leave(by_server) +
+                              "; sleep 60' --client '" + Leave(by_client) + "; sleep 0.2' 2>&1");
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_TRUE(IsGone(by_server));
+  EXPECT_TRUE(IsGone(by_client));
+  std::filesystem::remove(by_server);
+  std::filesystem::remove(by_client);
+}
+
+TEST(ExternalCommand, NothingIsLeftBehindWhenFarspanIsKilled) {
+  const auto file = Temporary(".killed");
+  Execute(kExternal + "--server '" + Leave(file) +
+          "; sleep 60' --client 'sleep 60' & farspan=$!; " + "while [ ! -s " + file.string() +
+          " ]; do sleep 0.05; done; kill -9 $farspan");
+  EXPECT_TRUE(IsGone(file));
+  std::filesystem::remove(file);
+}
+
+}  // namespace
+}  // namespace farspan
