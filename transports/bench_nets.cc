@@ -98,8 +98,9 @@ Result<std::unique_ptr<transport::Transport>> OpenSpan(const po::variables_map& 
   if (getrandom(&seed, sizeof seed, 0) != sizeof seed) {
     return Fail(ErrorCode::kMachine, "the system gives no random numbers");
   }
-  const auto config = ReadSpan(values, seed, timeout);
+  auto config = ReadSpan(values, seed, timeout);
   if (!config) return tl::unexpected(config.error());
+  config->granularity = udp::UdpTransport::kGranularity;
   auto span = transport::Span::Create(*config);
   if (!span) return tl::unexpected(span.error());
   udp::UdpConfig udp;

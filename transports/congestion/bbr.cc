@@ -4,9 +4,11 @@
 // and short-term bounds on what may be in flight, and the loss threshold of 2 %. Names of states
 // and variables are the draft's. Differences: the loss rate is judged per round trip (the draft
 // judges each lost packet against what was in flight when it left, which Controller is not told);
-// CE marks count when more than half of a round's packets carry them (BBR version 2's threshold).
-// Not modelled: compensation for aggregated acknowledgements (Span acknowledges at least every
-// RTT / 32, and the window has a gain of 2), packet conservation in recovery, spurious-loss undo.
+// CE marks count when more than half of a round's packets carry them (BBR version 2's threshold);
+// in place of the draft's budgets for send quanta and aggregated acknowledgements, the window also
+// holds what is sent while a driver is as late as it may be (ControllerConfig::granularity; Span
+// acknowledges at least every RTT / 32 otherwise).
+// Not modelled: packet conservation in recovery, spurious-loss undo.
 #include <algorithm>
 #include <limits>
 
@@ -290,7 +292,8 @@ class Bbr final : public Controller {
 
   void set_window(const AckInfo& ack) {
     const double gain = state_ == State::kUp ? kUpWindowGain : kWindowGain;
-    const double most = std::max(bdp(gain), kMinPackets * packet_);
+    const double lateness = bandwidth() * ToSeconds(config_.granularity);
+    const double most = std::max(gain * lateness + bdp(gain), kMinPackets * packet_);
     const double acked = static_cast<double>(ack.bytes);
     if (filled_pipe_) {
       window_ = std::min(window_ + acked, most);

@@ -8,9 +8,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "emulator/base/check.h"
+#include "transports/core/lazy_array.h"
 
 namespace farspan::transport {
 
@@ -24,7 +24,6 @@ class BitRing {
   bool test(uint64_t number) const { return (word(number) >> (number % 64) & 1) != 0; }
   void set(uint64_t number) { word(number) |= uint64_t{1} << (number % 64); }
   void clear(uint64_t number) { word(number) &= ~(uint64_t{1} << (number % 64)); }
-  void clear_all() { std::fill(words_.begin(), words_.end(), 0); }
 
   // The first number in [from, end) whose bit is `value`; `end` if there is none.
   uint64_t next(uint64_t from, uint64_t end, bool value) const {
@@ -55,7 +54,7 @@ class BitRing {
   uint64_t& word(uint64_t number) { return words_[(number & mask_) / 64]; }
   const uint64_t& word(uint64_t number) const { return words_[(number & mask_) / 64]; }
 
-  std::vector<uint64_t> words_;
+  LazyArray<uint64_t> words_;
   const uint64_t mask_;
 };
 

@@ -29,6 +29,7 @@ struct ControllerConfig {
   TimeNs initial_rtt{};            // of the handshake; 0: not known
   uint64_t max_window = 1u << 30;  // bytes that the endpoint can hold in flight on this path
   uint64_t seed = 1;               // for controllers that randomise
+  TimeNs granularity{};            // how late an endpoint's driver may be; 0 in virtual time
 };
 
 struct SentInfo {

@@ -7,9 +7,10 @@
 //
 // Everything that takes `now` must be called with times that do not decrease. Pacing has one
 // channel: each datagram leaves at its tx_time, not earlier; a driver that can hand over departures
-// in advance (a qdisc, a virtual link) asks for them with a horizon beyond `now`, and says how
-// coarse its own clock is with EndpointConfig::granularity. Results do not depend on how received
-// datagrams with equal time stamps are cut into calls.
+// in advance (a qdisc, a virtual link), or whose timer is too coarse for single datagrams so that
+// it sends trains, asks for them with a horizon beyond `now`. How late it may be is
+// SpanConfig::granularity. Results do not depend on how received datagrams with equal time stamps
+// are cut into calls.
 //
 // Payload never passes through the endpoint on the way out: a slot refers to it, and the driver
 // gathers header and payload. On the way in the endpoint copies it once, from the receive buffer to

@@ -7,15 +7,16 @@ constexpr TimeNs kMinRttMemory{10'000'000'000};
 
 }  // namespace
 
-Path::Path(const Route& route, ControllerPtr controller, TimeNs rtt)
+Path::Path(const Route& route, ControllerPtr controller, TimeNs rtt, TimeNs granularity)
     : route_(route),
       controller_(std::move(controller)),
+      granularity_(granularity),
       smoothed_(rtt),
       variation_{rtt.ns / 2},
       min_rtt_(rtt) {}
 
 TimeNs Path::timeout(TimeNs ack_delay) const {
-  const TimeNs margin{std::max(4 * variation_.ns, smoothed_.ns / 64)};
+  const TimeNs margin{std::max({4 * variation_.ns, smoothed_.ns / 64, granularity_.ns})};
   return smoothed_ + ack_delay + margin + TimeNs{1'000};
 }
 
@@ -24,8 +25,11 @@ DeliveryStamp Path::on_sent(TimeNs departure, uint32_t bytes, bool app_limited) 
   inflight_ += bytes;
   if (app_limited) app_limited_until_ = delivered_ + inflight_;
   const Rate rate = controller_->pacing_rate();
-  if (departure > next_departure_) spacing_rest_ = 0;
-  next_departure_ = departure;
+  const TimeNs late_at_most = departure - granularity_;
+  if (late_at_most > next_departure_) {
+    next_departure_ = late_at_most;
+    spacing_rest_ = 0;
+  }
   if (rate.bits_per_s != 0) {
     const uint64_t bit_ns = uint64_t{bytes} * 8'000'000'000u + spacing_rest_;
     next_departure_ += TimeNs{static_cast<int64_t>(bit_ns / rate.bits_per_s)};

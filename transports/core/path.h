@@ -25,7 +25,8 @@ struct DeliveryStamp {
 
 class Path {
  public:
-  Path(const Route& route, ControllerPtr controller, TimeNs rtt);
+  // `granularity`: see SpanConfig.
+  Path(const Route& route, ControllerPtr controller, TimeNs rtt, TimeNs granularity = {});
 
   const Route& route() const { return route_; }
   Controller& controller() { return *controller_; }
@@ -54,6 +55,7 @@ class Path {
  private:
   const Route route_;
   const ControllerPtr controller_;
+  const TimeNs granularity_;
   LossEstimate losses_;
   TimeNs smoothed_{};
   TimeNs variation_{};

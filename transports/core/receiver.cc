@@ -41,7 +41,6 @@ std::optional<uint64_t> Receiver::post(TimeNs now, const Buffer& buffer, uint32_
   msg.base = 0;
   msg.blocks = kNone;
   msg.state = MessageState::kPosted;
-  msg.received.clear_all();
   if (ping_at_ == kNever) ping_at_ = now + TimeNs{config_.timeout.ns / kProbesPerTimeout};
   // Receives posted at one time share an ACK.
   paths_[repeat_path_].ack_at = std::min(paths_[repeat_path_].ack_at, now);

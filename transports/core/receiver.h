@@ -26,6 +26,7 @@
 #include "transports/core/bit_ring.h"
 #include "transports/core/connection.h"
 #include "transports/core/erasure_code.h"
+#include "transports/core/lazy_array.h"
 
 namespace farspan::transport {
 
@@ -51,7 +52,7 @@ class Receiver final : public Connection {
     uint32_t base = 0;        // first that is missing
     uint32_t blocks = kNone;  // chain of open ones
     MessageState state = MessageState::kFree;
-    BitRing received;  // of datagrams from base on
+    BitRing received;  // of datagrams from base on; all clear once it is complete
   };
 
   // A block with parity but not enough of it.
@@ -130,7 +131,7 @@ class Receiver final : public Connection {
   std::vector<Block> blocks_;
   uint32_t free_block_ = kNone;
   ErasureCode code_;
-  std::vector<uint8_t> parity_;         // store
+  LazyArray<uint8_t> parity_;           // store
   std::vector<uint32_t> free_symbols_;  // a stack
 
   uint64_t complete_;  // first message that is not

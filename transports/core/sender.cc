@@ -35,10 +35,6 @@ Sender::Sender(const SpanConfig& config, const ConnectionSetup& setup, std::span
     paths_.emplace_back(paths[i], setup.window, setup.first_number);
     routes_[i] = paths[i]->route();
   }
-  for (size_t i = losses_.size(); i-- > 0;) {
-    losses_[i].next = free_loss_;
-    free_loss_ = static_cast<uint32_t>(i);
-  }
   for (size_t i = blocks_.size(); i-- > 0;) {
     blocks_[i].next_free = free_block_;
     free_block_ = static_cast<uint32_t>(i);
@@ -104,10 +100,10 @@ uint64_t Sender::number_at(uint32_t path, uint32_t place) const {
 }
 
 uint32_t Sender::record_loss(uint32_t place) {
-  const uint32_t id = free_loss_;
-  FARSPAN_CHECK(id != kNone);
+  const uint32_t id = free_loss_ != kNone ? free_loss_ : fresh_losses_++;
+  FARSPAN_CHECK(id < losses_.size());
   Loss& loss = losses_[id];
-  free_loss_ = loss.next;
+  if (id == free_loss_) free_loss_ = loss.next;
   ++losses_used_;
   SentPacket& sent = packets_[place];
   loss = {.origin = place, .index = sent.index, .block = sent.block, .message = sent.message};

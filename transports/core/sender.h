@@ -20,6 +20,7 @@
 #include "transports/core/bit_ring.h"
 #include "transports/core/connection.h"
 #include "transports/core/erasure_code.h"
+#include "transports/core/lazy_array.h"
 #include "transports/core/path.h"
 #include "transports/core/recovery.h"
 
@@ -208,13 +209,13 @@ class Sender final : public Connection {
     sent.generation = blocks_[block].generation;
   }
   template <typename Item>
-  static void append(std::vector<Item>& items, Chain& chain, uint32_t place) {
+  static void append(LazyArray<Item>& items, Chain& chain, uint32_t place) {
     items[place].next = kNone;
     (chain.empty() ? chain.head : items[chain.tail].next) = place;
     chain.tail = place;
   }
   template <typename Item>
-  static uint32_t remove_head(const std::vector<Item>& items, Chain& chain) {
+  static uint32_t remove_head(const LazyArray<Item>& items, Chain& chain) {
     const uint32_t place = chain.head;
     chain.head = items[place].next;
     return place;
@@ -224,15 +225,16 @@ class Sender final : public Connection {
 
   const RecoveryPtr recovery_;
   std::vector<SendPath> paths_;
-  std::vector<SentPacket> packets_;  // per path a ring of setup_.window
-  std::vector<Loss> losses_;
+  LazyArray<SentPacket> packets_;  // per path a ring of setup_.window
+  LazyArray<Loss> losses_;
   uint32_t free_loss_ = kNone;
+  uint32_t fresh_losses_ = 0;  // those from here on have never been used
   uint64_t losses_used_ = 0;
   std::vector<Message> messages_;
   std::vector<Block> blocks_;
   uint32_t free_block_ = kNone;
   ErasureCode code_;
-  std::vector<uint8_t> parity_;       // store
+  LazyArray<uint8_t> parity_;         // store
   std::vector<uint8_t> parity_busy_;  // a slot is on its way to the driver's on_sent
   uint32_t parity_next_ = 0;
 

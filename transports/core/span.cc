@@ -89,7 +89,9 @@ Span::Slot* Span::take_slot() {
     slot.generation = generation;
     slot.used = true;
     slot.own_id = random();
-    by_id_[slot.own_id] = static_cast<uint32_t>(&slot - slots_.data());
+    const auto index = static_cast<uint32_t>(&slot - slots_.data());
+    by_id_[slot.own_id] = index;
+    slots_end_ = std::max(slots_end_, index + 1);
     return &slot;
   }
   return nullptr;
@@ -102,6 +104,7 @@ void Span::release(Slot& slot) {
   slot.connection.reset();
   slot.used = false;
   ++slot.generation;
+  while (slots_end_ > 0 && !slots_[slots_end_ - 1].used) --slots_end_;
 }
 
 Path* Span::path_for(const Route& route, TimeNs rtt) {
@@ -114,7 +117,9 @@ Path* Span::path_for(const Route& route, TimeNs rtt) {
   controller.initial_rtt = rtt;
   controller.max_window = uint64_t{config_.window_packets} * controller.packet_bytes;
   controller.seed = random();
-  paths_.push_back(std::make_unique<Path>(route, make_controller_(controller), rtt));
+  controller.granularity = config_.granularity;
+  paths_.push_back(
+      std::make_unique<Path>(route, make_controller_(controller), rtt, config_.granularity));
   return paths_.back().get();
 }
 
@@ -275,14 +280,13 @@ size_t Span::poll_transmit(TimeNs now, TimeNs horizon, std::span<TxSlot> out) {
     stateless_.pop().fill(now, config_.mac.has_value(), out[count], counters_);
   }
   // One datagram of each connection in turn.
-  const auto slots = static_cast<uint32_t>(slots_.size());
-  for (uint32_t silent = 0; count < out.size() && silent < slots;) {
+  for (uint32_t silent = 0; count < out.size() && silent < slots_end_; ++turn_) {
+    if (turn_ >= slots_end_) turn_ = 0;
     Slot& slot = slots_[turn_];
     const bool sent =
         slot.used && slot.connection && slot.connection->transmit(now, horizon, out[count]);
     silent = sent ? 0 : silent + 1;
     count += sent ? 1 : 0;
-    if (++turn_ == slots) turn_ = 0;
   }
   update();
   return count;
@@ -297,7 +301,7 @@ void Span::on_sent(TimeNs, std::span<const Sent> sent) {
 }
 
 void Span::on_timeout(TimeNs now) {
-  for (Slot& slot : slots_) {
+  for (Slot& slot : slots()) {
     if (!slot.used) continue;
     if (slot.connection) {
       slot.connection->on_timeout(now);
@@ -310,7 +314,7 @@ void Span::on_timeout(TimeNs now) {
 
 void Span::update() {
   TimeNs next = stateless_.empty() ? kNever : TimeNs{INT64_MIN};
-  for (Slot& slot : slots_) {
+  for (Slot& slot : slots()) {
     if (!slot.used) continue;
     if (!slot.connection) {
       next = std::min(next, slot.retry_at);

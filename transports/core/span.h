@@ -103,6 +103,7 @@ class Span final : public Endpoint {
   const Slot* find(CommId comm) const;
   CommId comm_of(const Slot& slot) const;
   Slot* take_slot();
+  std::span<Slot> slots() { return std::span(slots_).first(slots_end_); }
   void release(Slot& slot);
   void update();  // after anything that may have changed a deadline
   uint64_t random();
@@ -120,6 +121,7 @@ class Span final : public Endpoint {
   ControlQueue stateless_;
   MacKey secret_;
   uint64_t draws_ = 0;
+  uint32_t slots_end_ = 0;  // one past the last slot in use
   uint32_t turn_ = 0;
   TimeNs deadline_ = kNever;
 };

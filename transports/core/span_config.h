@@ -38,6 +38,10 @@ struct SpanConfig {
   uint32_t ack_packets = 64;            // at most this many packets wait for an ACK
   uint32_t ack_per_rtt = 32;            // and at most an RTT divided by this long
 
+  // How late the driver may act on a deadline, 0 in virtual time. Departures that are late by no
+  // more are made up for at once, and no timer for an answer is finer (RFC 9002, kGranularity).
+  TimeNs granularity{};
+
   uint64_t seed = 1;           // of ids and secrets: drivers of real networks take it from the OS
   uint32_t first_number = 1;   // of packets on every path, at least 1
   uint64_t first_message = 0;  // both for tests of numbers that wrap; this one alike on both sides

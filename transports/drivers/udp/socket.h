@@ -58,7 +58,8 @@ class Socket {
   ~Socket();
 
   // Sends a prefix of the trains and returns its length: less than asked when the kernel's buffer
-  // is full (wait for writable) or after a train that failed by itself (unreachable, too long),
+  // is full (wait for writable), when it turns out that the interface cannot cut trains (they are
+  // one datagram from then on), or after a train that failed by itself (unreachable, too long),
   // which is counted and skipped.
   size_t send(std::span<const Train> trains);
   // Up to out.size() trains that have arrived.

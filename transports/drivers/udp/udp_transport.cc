@@ -190,7 +190,7 @@ void UdpTransport::send(TimeNs now) {
   while (true) {
     if (begin_ == end_) {
       begin_ = 0;
-      end_ = endpoint_->poll_transmit(now, now, slots_);
+      end_ = endpoint_->poll_transmit(now, now + kTrainTime, slots_);
       if (end_ == 0) return;
     }
     const size_t before = begin_;

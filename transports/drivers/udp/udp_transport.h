@@ -3,8 +3,9 @@
 // Each local address is a path: a comm uses path i from local address i to the peer's address i.
 // progress() does all the work: it receives, runs timers, sends what is due as trains (one call for
 // many datagrams of one size), and sleeps in poll until a datagram, a timer or its own end. Nothing
-// spins, so paced datagrams leave as coarsely as the kernel's timers wake the thread; the endpoint
-// then sends as one train what has become due.
+// spins. A timer wakes the thread tens of microseconds late, and a busy machine later: so a train
+// holds what is due within kTrainTime, and the endpoint makes up for what was late by kGranularity
+// at most (Linux paces TCP alike: trains of a millisecond, sk_pacing_shift).
 //
 // Time is CLOCK_MONOTONIC. Threading: one thread calls everything. Nothing allocates after a comm
 // is set up.
@@ -34,6 +35,8 @@ struct UdpConfig {
 class UdpTransport final : public transport::Transport {
  public:
   static constexpr size_t kMaxPaths = 4;  // as many addresses as fit into a handle
+  static constexpr TimeNs kTrainTime{250'000};
+  static constexpr TimeNs kGranularity{1'000'000};  // for SpanConfig
 
   static Result<std::unique_ptr<UdpTransport>> Open(const UdpConfig& config,
                                                     std::unique_ptr<transport::Endpoint> endpoint,
