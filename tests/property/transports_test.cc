@@ -4,6 +4,7 @@
 #include <string>
 #include <tuple>
 
+#include "transports/baselines/tcp_listener.h"
 #include "transports/baselines/tcp_transport.h"
 #include "transports/congestion/controllers.h"
 #include "transports/core/span.h"
@@ -72,6 +73,34 @@ TEST(TcpTransport, ASendIsDoneWhenTheKernelHasIt) {
   EXPECT_EQ(a->test(*large).progress, transport::Progress::kPending);
 }
 
+// Or a program that posts, tests and waits would wait in vain.
+TEST(TcpTransport, AReceiveThatIsCompleteWhenItIsPostedIsTold) {
+  struct Listener final : transport::ProgressListener {
+    void on_progress() override { ++told; }
+    int told = 0;
+  } listener;
+  const auto a = OpenTcp(), b = OpenTcp();
+  transport::Handle handle;
+  const auto listening = b->listen(handle);
+  const auto send = a->connect(handle);
+  std::optional<transport::CommId> receive;
+  while (!receive || a->state(*send) != transport::CommState::kReady) {
+    a->progress(a->now() + 1_ms);
+    b->progress(b->now() + 1_ms);
+    if (!receive) receive = b->accept(*listening);
+  }
+  std::vector<uint8_t> data(1000);
+  ASSERT_TRUE(a->post_send(*send, {data.data(), data.size(), 0}, 0));
+  for (int i = 0; i < 3; ++i) {
+    a->progress(a->now() + 10_ms);
+    b->progress(b->now() + 10_ms);  // it has come; nothing is posted
+  }
+  b->set_listener(&listener);
+  ASSERT_TRUE(b->post_recv(*receive, {data.data(), data.size(), 0}, 0));
+  b->progress(b->now() + 10_s);
+  EXPECT_EQ(listener.told, 1);
+}
+
 TEST(TcpTransport, BadConfigurationsAreErrors) {
   TcpConfig config;
   config.local = *ParseSocketAddress("127.0.0.1:0");
@@ -88,6 +117,39 @@ TEST(TcpTransport, BadConfigurationsAreErrors) {
   EXPECT_FALSE(TcpTransport::Open(config));
 }
 
+// Says a hello to the listener, and waits until it has come.
+baselines::TcpStream SayHello(const TcpConfig& config, const SocketAddress& to,
+                              const baselines::TcpHello& hello) {
+  auto stream = *baselines::TcpStream::Open(config);
+  (void)::connect(stream.fd, to.get(), to.length);
+  while (::send(stream.fd, &hello, sizeof hello, MSG_NOSIGNAL) < 0 && baselines::WouldBlock()) {
+  }
+  return stream;
+}
+
+TEST(TcpListener, MakesACommOfHellosThatAgreeAndOfNoOthers) {
+  TcpConfig config;
+  config.local = *ParseSocketAddress("127.0.0.1:0");
+  auto listener = *baselines::TcpListener::Open(config);
+  std::vector<baselines::TcpStream> peers;
+  const auto say = [&](uint64_t comm, uint32_t sockets, uint32_t index) {
+    peers.push_back(
+        SayHello(config, listener.address(), {.sockets = sockets, .comm = comm, .index = index}));
+  };
+  say(7, 2, 1);
+  say(7, 2, 1);    // twice the same
+  say(7, 64, 40);  // of another number of connections
+  say(8, 65, 0);   // too many
+  say(8, 1, 1);    // beyond its own number
+  peers.push_back(SayHello(config, listener.address(), {.magic = 1, .sockets = 1}));
+  EXPECT_FALSE(listener.take());
+  say(7, 2, 0);
+  const auto comm = listener.take();
+  ASSERT_TRUE(comm);
+  EXPECT_EQ(comm->size(), 2u);
+  EXPECT_FALSE(listener.take());
+}
+
 std::unique_ptr<udp::UdpTransport> OpenUdp(const char* recovery, const char* congestion,
                                            size_t paths, bool gso, uint64_t seed) {
   transport::RegisterControllers();
@@ -97,6 +159,7 @@ std::unique_ptr<udp::UdpTransport> OpenUdp(const char* recovery, const char* con
   config.congestion = congestion;
   config.controller.rate = 1_gbps;
   config.seed = seed;
+  config.granularity = udp::UdpTransport::kGranularity;
   udp::UdpConfig udp;
   udp.local.assign(paths, *ParseSocketAddress("127.0.0.1:0"));
   udp.gso = gso;

@@ -2,15 +2,14 @@
 
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "emulator/base/check.h"
 
@@ -26,31 +25,10 @@ using transport::RequestId;
 
 constexpr uint32_t kMaxRequests = 32;  // NCCL_NET_MAX_REQUESTS
 constexpr uint64_t kPieceMin = 64 * 1024;
-constexpr uint32_t kMagic = 0x46535450;  // first word of a hello: another program must not get in
-
-struct Hello {
-  uint32_t magic = kMagic;
-  uint32_t sockets = 0;
-  uint64_t comm = 0;  // random, the same on all sockets of a comm
-  uint32_t index = 0;
-  uint32_t reserved = 0;
-};
 
 struct Header {
   uint64_t bytes = 0;
   uint64_t tag = 0;
-};
-
-tl::unexpected<Error> SystemError(const std::string& what) {
-  return Fail(ErrorCode::kMachine, fmt::format("{}: {}", what, std::strerror(errno)));
-}
-
-bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
-
-struct Piece {
-  std::byte* at = nullptr;
-  uint64_t left = 0;
-  uint32_t request = 0;
 };
 
 }  // namespace
@@ -66,32 +44,13 @@ struct TcpTransport::Request {
   bool in_use = false;
 };
 
-// One TCP connection and what is to be moved over it, in order.
-struct TcpTransport::Stream {
-  int fd = -1;
-  std::deque<Piece> pieces;
-
-  Stream() = default;
-  explicit Stream(int descriptor) : fd(descriptor) {}
-  Stream(Stream&& other) noexcept
-      : fd(std::exchange(other.fd, -1)), pieces(std::move(other.pieces)) {}
-  Stream& operator=(Stream&& other) noexcept {
-    std::swap(fd, other.fd);
-    std::swap(pieces, other.pieces);
-    return *this;
-  }
-  ~Stream() {
-    if (fd >= 0) ::close(fd);
-  }
-};
-
 struct TcpTransport::Comm {
   bool sends = false;
   CommState state = CommState::kConnecting;
   std::string failure;
-  std::vector<Stream> streams;
+  std::vector<TcpStream> streams;
   uint32_t connected = 0;  // streams whose hello has gone
-  Hello hello;
+  TcpHello hello;
   std::deque<uint32_t> unmatched;  // receives whose header has not come, in order of posting
   uint32_t pending = 0;
   size_t next_stream = 0;
@@ -105,69 +64,18 @@ struct TcpTransport::Comm {
   }
 };
 
-struct TcpTransport::Listener {
-  Stream socket;
-  struct Newcomer {
-    Stream stream;
-    Hello hello;
-    size_t read = 0;
-  };
-  std::vector<Newcomer> newcomers;  // whose hello is not complete, or whose comm is not
-  std::deque<uint32_t> accepted;
-};
-
 TcpTransport::TcpTransport(const TcpConfig& config) : config_(config) {}
 TcpTransport::~TcpTransport() = default;
 
 Result<std::unique_ptr<TcpTransport>> TcpTransport::Open(const TcpConfig& config) {
-  if (config.sockets == 0 || config.sockets > 64) {
-    return Fail(ErrorCode::kInvalid,
-                fmt::format("{} sockets per comm: expected 1 to 64", config.sockets));
+  if (config.sockets == 0 || config.sockets > kTcpSocketsMax) {
+    return Fail(ErrorCode::kInvalid, fmt::format("{} sockets per comm: expected 1 to {}",
+                                                 config.sockets, kTcpSocketsMax));
   }
   std::unique_ptr<TcpTransport> made(new TcpTransport(config));
   // The address and the congestion control are tried now, not at the first message.
-  auto fd = made->open_socket();
-  if (!fd) return tl::unexpected(fd.error());
-  const Stream probe(*fd);
+  if (auto probe = TcpStream::Open(config); !probe) return tl::unexpected(probe.error());
   return made;
-}
-
-Result<int> TcpTransport::open_socket() const {
-  Stream stream(
-      ::socket(config_.local.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (stream.fd < 0) return SystemError("a TCP socket cannot be made");
-  const auto set = [&](int level, int name, const void* value, socklen_t bytes) {
-    return setsockopt(stream.fd, level, name, value, bytes) == 0;
-  };
-  const int on = 1;
-  const auto timeout_ms = static_cast<int>(config_.timeout.ns / 1'000'000);
-  set(IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
-  // A receiver owes nothing, so that only probes tell it that its peer is gone.
-  const int idle_s = std::max(1, timeout_ms / 2000), every_s = 1;
-  set(SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
-  const std::string& congestion = config_.congestion;
-  if (!congestion.empty() && !set(IPPROTO_TCP, TCP_CONGESTION, congestion.data(),
-                                  static_cast<socklen_t>(congestion.size()))) {
-    return SystemError(
-        fmt::format("the kernel has no TCP congestion control '{}' (see "
-                    "net.ipv4.tcp_available_congestion_control)",
-                    congestion));
-  }
-  const auto buffer = [&](int forced, int plain, uint64_t bytes) {
-    const int value = static_cast<int>(std::min<uint64_t>(bytes, INT32_MAX / 2));
-    if (bytes > 0 && !set(SOL_SOCKET, forced, &value, sizeof value)) {
-      set(SOL_SOCKET, plain, &value, sizeof value);
-    }
-  };
-  buffer(SO_SNDBUFFORCE, SO_SNDBUF, config_.send_buffer_bytes);
-  buffer(SO_RCVBUFFORCE, SO_RCVBUF, config_.receive_buffer_bytes);
-  if (bind(stream.fd, config_.local.get(), config_.local.length) != 0) {
-    return SystemError(fmt::format("TCP address {} cannot be used", ToText(config_.local)));
-  }
-  return std::exchange(stream.fd, -1);
 }
 
 transport::Properties TcpTransport::properties() const {
@@ -181,24 +89,21 @@ TcpTransport::Comm* TcpTransport::find(CommId comm) const {
 }
 
 Result<ListenId> TcpTransport::listen(transport::Handle& handle) {
-  auto fd = open_socket();
-  if (!fd) return tl::unexpected(fd.error());
-  auto listener = std::make_unique<Listener>();
-  listener->socket = Stream(*fd);
-  if (::listen(*fd, 128) != 0) return SystemError("listening failed");
-  const SocketAddress address = LocalAddress(*fd);
+  auto listener = TcpListener::Open(config_);
+  if (!listener) return tl::unexpected(listener.error());
+  const SocketAddress address = listener->address();
   handle = {};
   static_assert(sizeof(sockaddr_in6) + sizeof address.length <= transport::kHandleBytes);
   std::memcpy(handle.data(), &address.length, sizeof address.length);
   std::memcpy(handle.data() + sizeof address.length, &address.storage, address.length);
-  listeners_[next_id_] = std::move(listener);
+  listeners_.emplace(next_id_, Listening{std::move(*listener), {}});
   return ListenId{next_id_++};
 }
 
 void TcpTransport::stop_listening(ListenId listener) { listeners_.erase(listener.value); }
 
 std::optional<CommId> TcpTransport::accept(ListenId listener) {
-  auto& accepted = listeners_.at(listener.value)->accepted;
+  auto& accepted = listeners_.at(listener.value).accepted;
   if (accepted.empty()) return std::nullopt;
   const uint32_t comm = accepted.front();
   accepted.pop_front();
@@ -217,14 +122,15 @@ Result<CommId> TcpTransport::connect(const transport::Handle& handle) {
   comm->peer = ToText(address);
   comm->hello.sockets = config_.sockets;
   if (getrandom(&comm->hello.comm, sizeof comm->hello.comm, 0) != sizeof comm->hello.comm) {
-    return SystemError("the system gives no random numbers");
+    return TcpError("the system gives no random numbers");
   }
   for (uint32_t i = 0; i < config_.sockets; ++i) {
-    auto fd = open_socket();
-    if (!fd) return tl::unexpected(fd.error());
-    comm->streams.emplace_back(*fd);
-    if (::connect(*fd, address.get(), address.length) != 0 && errno != EINPROGRESS) {
-      return SystemError(fmt::format("connecting to {} failed", comm->peer));
+    auto stream = TcpStream::Open(config_);
+    if (!stream) return tl::unexpected(stream.error());
+    comm->streams.push_back(std::move(*stream));
+    if (::connect(comm->streams.back().fd, address.get(), address.length) != 0 &&
+        errno != EINPROGRESS) {
+      return TcpError(fmt::format("connecting to {} failed", comm->peer));
     }
   }
   comms_[next_id_] = std::move(comm);
@@ -270,7 +176,7 @@ std::optional<RequestId> TcpTransport::post(CommId comm, const transport::Buffer
   } else {
     state.unmatched.push_back(index);
   }
-  advance(state);
+  untold_ |= advance(state);
   return RequestId{index, generation};
 }
 
@@ -314,7 +220,7 @@ Completion TcpTransport::test(RequestId id) {
 
 void TcpTransport::progress(TimeNs until) {
   while (true) {
-    const bool moved = move_all();
+    const bool moved = move_all() | std::exchange(untold_, false);
     if (moved && listener_ != nullptr) listener_->on_progress();
     if (moved || now() >= until) return;
     wait(until);
@@ -323,59 +229,21 @@ void TcpTransport::progress(TimeNs until) {
 
 bool TcpTransport::move_all() {
   bool moved = false;
-  for (auto& [id, listener] : listeners_) moved |= take_newcomers(*listener);
+  for (auto& [id, listening] : listeners_) moved |= take_comms(listening);
   for (auto& [id, comm] : comms_) moved |= advance(*comm);
   return moved;
 }
 
-// Accepts connections, reads their hellos, and makes a comm of those that belong together.
-bool TcpTransport::take_newcomers(Listener& listener) {
+bool TcpTransport::take_comms(Listening& listening) {
   bool moved = false;
-  while (true) {
-    const int fd = accept4(listener.socket.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) break;
-    listener.newcomers.push_back({Stream(fd), {}, 0});
-  }
-  auto& all = listener.newcomers;
-  for (size_t i = 0; i < all.size();) {
-    auto& one = all[i];
-    const ssize_t n = one.read == sizeof(Hello)
-                          ? 0
-                          : read(one.stream.fd, reinterpret_cast<char*>(&one.hello) + one.read,
-                                 sizeof(Hello) - one.read);
-    if (n > 0) one.read += static_cast<size_t>(n);
-    const bool complete = one.read == sizeof(Hello);
-    const bool gone = !complete && (n == 0 || (n < 0 && !WouldBlock()));
-    const bool foreign = complete && (one.hello.magic != kMagic || one.hello.sockets > 64 ||
-                                      one.hello.index >= one.hello.sockets);
-    if (gone || foreign) {
-      all.erase(all.begin() + static_cast<ptrdiff_t>(i));
-      continue;
-    }
-    ++i;
-    if (!complete) continue;
-    const auto belongs = [&](const Listener::Newcomer& other) {
-      return other.read == sizeof(Hello) && other.hello.comm == one.hello.comm;
-    };
-    const uint32_t sockets = one.hello.sockets;
-    if (std::count_if(all.begin(), all.end(), belongs) < static_cast<ptrdiff_t>(sockets)) continue;
+  while (auto streams = listening.listener.take()) {
     auto comm = std::make_unique<Comm>();
     comm->state = CommState::kReady;
-    comm->streams.resize(sockets);
-    const uint64_t wanted = one.hello.comm;
-    for (auto at = all.begin(); at != all.end();) {
-      if (at->read != sizeof(Hello) || at->hello.comm != wanted) {
-        ++at;
-        continue;
-      }
-      comm->streams[at->hello.index] = std::move(at->stream);
-      at = all.erase(at);
-    }
+    comm->streams = std::move(*streams);
     comm->peer = ToText(PeerAddress(comm->streams[0].fd));
     comms_[next_id_] = std::move(comm);
-    listener.accepted.push_back(next_id_++);
+    listening.accepted.push_back(next_id_++);
     moved = true;
-    i = 0;
   }
   return moved;
 }
@@ -392,21 +260,21 @@ bool TcpTransport::advance(Comm& comm) {
        ++comm.connected) {
     comm.hello.index = comm.connected;
     const ssize_t n =
-        ::send(comm.streams[comm.connected].fd, &comm.hello, sizeof(Hello), MSG_NOSIGNAL);
+        ::send(comm.streams[comm.connected].fd, &comm.hello, sizeof(TcpHello), MSG_NOSIGNAL);
     if (n < 0 && WouldBlock()) return done;
-    if (n != sizeof(Hello)) return fail(std::strerror(errno));
+    if (n != sizeof(TcpHello)) return fail(std::strerror(errno));
   }
   if (comm.state == CommState::kConnecting) {
     comm.state = CommState::kReady;
     done = true;
   }
-  for (Stream& stream : comm.streams) {
+  for (TcpStream& stream : comm.streams) {
     if (!comm.sends && &stream == &comm.streams[0] && stream.pieces.empty() &&
         !read_headers(comm)) {
       return true;
     }
     while (!stream.pieces.empty()) {
-      Piece& piece = stream.pieces.front();
+      TcpPiece& piece = stream.pieces.front();
       const ssize_t n = comm.sends ? ::send(stream.fd, piece.at, piece.left, MSG_NOSIGNAL)
                                    : ::recv(stream.fd, piece.at, piece.left, 0);
       if (n < 0 && WouldBlock()) break;
@@ -462,16 +330,11 @@ bool TcpTransport::read_headers(Comm& comm) {
 
 void TcpTransport::wait(TimeNs until) const {
   std::vector<pollfd> watched;
-  for (const auto& [id, listener] : listeners_) {
-    watched.push_back({listener->socket.fd, POLLIN, 0});
-    for (const auto& one : listener->newcomers) {
-      if (one.read < sizeof(Hello)) watched.push_back({one.stream.fd, POLLIN, 0});
-    }
-  }
+  for (const auto& [id, listening] : listeners_) listening.listener.watch(watched);
   for (const auto& [id, comm] : comms_) {
     if (comm->state == CommState::kFailed) continue;
     for (size_t i = 0; i < comm->streams.size(); ++i) {
-      const Stream& stream = comm->streams[i];
+      const TcpStream& stream = comm->streams[i];
       const bool connecting = comm->state == CommState::kConnecting;
       const bool wanted = !stream.pieces.empty() || (i == 0 && !comm->unmatched.empty());
       const bool out = connecting || (comm->sends && !stream.pieces.empty());

@@ -18,20 +18,12 @@
 #include <string>
 #include <vector>
 
+#include "transports/baselines/tcp_listener.h"
+#include "transports/baselines/tcp_stream.h"
 #include "transports/core/transport.h"
-#include "transports/drivers/address.h"
 #include "transports/drivers/monotonic.h"
 
 namespace farspan::baselines {
-
-struct TcpConfig {
-  SocketAddress local;                // to listen on and to connect from; port 0 as a rule
-  uint32_t sockets = 1;               // per comm (NCCL_NSOCKS_PERTHREAD x NCCL_SOCKET_NTHREADS)
-  std::string congestion;             // TCP_CONGESTION; empty: the system's
-  uint64_t send_buffer_bytes = 0;     // SO_SNDBUF; 0: the system grows it (tcp_wmem)
-  uint64_t receive_buffer_bytes = 0;  // SO_RCVBUF; 0: the system grows it (tcp_rmem)
-  TimeNs timeout{10'000'000'000};
-};
 
 class TcpTransport final : public transport::Transport {
  public:
@@ -58,18 +50,19 @@ class TcpTransport final : public transport::Transport {
   void set_listener(transport::ProgressListener* listener) override { listener_ = listener; }
 
  private:
-  struct Stream;
   struct Request;
   struct Comm;
-  struct Listener;
+  struct Listening {
+    TcpListener listener;
+    std::deque<uint32_t> accepted;
+  };
 
   explicit TcpTransport(const TcpConfig& config);
-  Result<int> open_socket() const;
   std::optional<transport::RequestId> post(transport::CommId comm, const transport::Buffer& buffer,
                                            uint32_t tag);
   Comm* find(transport::CommId comm) const;
   bool move_all();
-  bool take_newcomers(Listener& listener);
+  bool take_comms(Listening& listening);
   bool advance(Comm& comm);
   bool read_headers(Comm& comm);
   void deal(Comm& comm, uint32_t request);
@@ -77,10 +70,11 @@ class TcpTransport final : public transport::Transport {
 
   TcpConfig config_;
   std::map<uint32_t, std::unique_ptr<Comm>> comms_;
-  std::map<uint32_t, std::unique_ptr<Listener>> listeners_;
+  std::map<uint32_t, Listening> listeners_;
   std::deque<Request> requests_;
   std::vector<uint32_t> free_requests_;
   uint32_t next_id_ = 1;
+  bool untold_ = false;  // a request came to an end while it was posted
   transport::ProgressListener* listener_ = nullptr;
 };
 

@@ -149,8 +149,10 @@ bool Executor::collect_completions() {
 
 bool Executor::progress() {
   if (!failure_.empty()) return false;
-  if (!post_receives() || !collect_completions()) return false;
-  for (bool moved = unfinished_ > 0; moved;) {
+  // A receive may be complete as soon as it is posted, and nobody tells of it a second time.
+  for (bool moved = true; moved;) {
+    if (!post_receives() || !collect_completions()) return false;
+    if (unfinished_ == 0) return true;  // the plan may be gone
     moved = false;
     for (Running& running : running_) {
       while (running.next < running.program->size()) {
@@ -161,7 +163,6 @@ bool Executor::progress() {
         if (++running.next == running.program->size()) --unfinished_;
       }
     }
-    if (moved && !post_receives()) return false;
   }
   return true;
 }

@@ -1,0 +1,64 @@
+#include "transports/baselines/tcp_listener.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace farspan::baselines {
+
+Result<TcpListener> TcpListener::Open(const TcpConfig& config) {
+  auto socket = TcpStream::Open(config);
+  if (!socket) return tl::unexpected(socket.error());
+  if (::listen(socket->fd, 128) != 0) return TcpError("listening failed");
+  return TcpListener(std::move(*socket));
+}
+
+std::optional<std::vector<TcpStream>> TcpListener::take() {
+  while (true) {
+    const int fd = accept4(socket_.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) break;
+    newcomers_.push_back({TcpStream(fd), {}, 0});
+  }
+  std::erase_if(newcomers_, [](Newcomer& one) { return !read_hello(one); });
+  for (const Newcomer& one : newcomers_) {
+    if (!one.complete()) continue;
+    if (auto streams = gather(one.hello)) return streams;
+  }
+  return std::nullopt;
+}
+
+// False: it is gone, or not one of ours.
+bool TcpListener::read_hello(Newcomer& one) {
+  if (one.complete()) return true;
+  const ssize_t n = ::read(one.stream.fd, reinterpret_cast<char*>(&one.hello) + one.read,
+                           sizeof(TcpHello) - one.read);
+  if (n < 0) return WouldBlock();
+  one.read += static_cast<size_t>(n);
+  if (!one.complete()) return n > 0;
+  return one.hello.magic == TcpHello::kMagic && one.hello.sockets <= kTcpSocketsMax &&
+         one.hello.index < one.hello.sockets;
+}
+
+std::optional<std::vector<TcpStream>> TcpListener::gather(const TcpHello& hello) {
+  std::vector<Newcomer*> members(hello.sockets);
+  for (Newcomer& one : newcomers_) {
+    const bool belongs =
+        one.complete() && one.hello.comm == hello.comm && one.hello.sockets == hello.sockets;
+    if (belongs && members[one.hello.index] == nullptr) members[one.hello.index] = &one;
+  }
+  if (std::find(members.begin(), members.end(), nullptr) != members.end()) return std::nullopt;
+  std::vector<TcpStream> streams;
+  for (Newcomer* one : members) streams.push_back(std::move(one->stream));
+  std::erase_if(newcomers_, [](const Newcomer& one) { return one.stream.fd < 0; });
+  return streams;
+}
+
+void TcpListener::watch(std::vector<pollfd>& watched) const {
+  watched.push_back({socket_.fd, POLLIN, 0});
+  for (const Newcomer& one : newcomers_) {
+    if (!one.complete()) watched.push_back({one.stream.fd, POLLIN, 0});
+  }
+}
+
+}  // namespace farspan::baselines
