@@ -1,0 +1,125 @@
+#include "tests/support/shared_bottleneck.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <utility>
+
+#include "emulator/link/counters.h"
+#include "emulator/link/spec.h"
+#include "transports/congestion/controllers.h"
+
+namespace farspan::test {
+namespace {
+
+using namespace transport;
+
+constexpr uint64_t kMessageBytes = 16 << 20;
+constexpr size_t kDepth = 4;
+constexpr uint32_t kPayload = 4096;
+
+template <typename T>
+T Must(Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "%s\n", result.error().text().c_str());
+    std::abort();
+  }
+  return *std::move(result);
+}
+
+link::DirectionSpec Wire(Rate rate, TimeNs delay, uint64_t queue_bytes) {
+  link::DirectionSpec spec;
+  spec.lanes[0].rate = rate;
+  spec.lanes[0].path.delay = delay;
+  spec.bottleneck.classes[0].limit.bytes = queue_bytes;
+  return spec;
+}
+
+}  // namespace
+
+// Keeps kDepth messages under way.
+class SharedBottleneck::Flow final : public ProgressListener {
+ public:
+  Flow(SimTransport& from, SimTransport& to, const Span& receiver)
+      : from_(from), to_(to), receiver_(receiver) {
+    Handle handle;
+    listener_ = Must(to_.listen(handle));
+    send_ = Must(from_.connect(handle));
+    from_.set_listener(this);
+    to_.set_listener(this);
+  }
+
+  void on_progress() override {
+    if (!receive_) receive_ = to_.accept(listener_);
+    if (!receive_) return;
+    move(to_, *receive_, receives_, false);
+    move(from_, send_, sends_, true);
+  }
+
+  uint64_t delivered() const {
+    const SpanCounters& c = receiver_.counters();
+    return (c.data_received - c.data_duplicate - c.data_discarded + c.decoded) * kPayload;
+  }
+
+ private:
+  static void move(SimTransport& at, CommId comm, std::deque<RequestId>& posted, bool sends) {
+    while (!posted.empty() && at.test(posted.front()).progress != Progress::kPending) {
+      posted.pop_front();
+    }
+    while (posted.size() < kDepth) {
+      const Buffer buffer{nullptr, kMessageBytes};
+      const auto request = sends ? at.post_send(comm, buffer, 0) : at.post_recv(comm, buffer, 0);
+      if (!request) return;
+      posted.push_back(*request);
+    }
+  }
+
+  SimTransport& from_;
+  SimTransport& to_;
+  const Span& receiver_;
+  ListenId listener_;
+  CommId send_;
+  std::optional<CommId> receive_;
+  std::deque<RequestId> sends_, receives_;
+};
+
+SharedBottleneck::SharedBottleneck(const BottleneckOptions& options) : options_(options) {
+  RegisterControllers();
+  wire_ = Must(network_.add_wire(Wire(options.rate, options.delay, options.queue_bytes),
+                                 {.link = "shared"}, {1u << 16}));
+}
+
+SharedBottleneck::~SharedBottleneck() = default;
+
+void SharedBottleneck::add(const std::string& congestion, TimeNs rtt, Rate rate) {
+  SpanConfig config;
+  config.recovery = "sr";
+  config.congestion = congestion;
+  config.controller.rate = rate;
+  config.payload_bytes = kPayload;
+  config.lengths_only = true;
+  config.max_connections = 1;
+  config.window_packets = 1u << 14;
+  config.seed = 2 * flows_.size() + 1;
+  SimTransport& from = network_.add_host(Must(Span::Create(config)));
+  ++config.seed;
+  auto receiver = Must(Span::Create(config));
+  const Span& counted = *receiver;
+  SimTransport& to = network_.add_host(std::move(receiver));
+  network_.route(from, to, wire_);
+  network_.route(
+      to, from,
+      Must(network_.add_wire(Wire(options_.rate, rtt - options_.delay, 0),
+                             {.link = "back " + std::to_string(flows_.size())}, {1u << 16})));
+  flows_.push_back(std::make_unique<Flow>(from, to, counted));
+}
+
+uint64_t SharedBottleneck::delivered(size_t i) const { return flows_.at(i)->delivered(); }
+
+double SharedBottleneck::loss() const {
+  const link::DirectionCounters counters = network_.counters(wire_);
+  return static_cast<double>(counters.dropped_total()) /
+         static_cast<double>(counters.offered_packets);
+}
+
+}  // namespace farspan::test

@@ -1,0 +1,51 @@
+// Greedy Span flows over one bottleneck, endpoint to endpoint in virtual time.
+//
+// Every flow has its own two hosts; all data leave through one wire and its queue. Acknowledgements
+// come back over a wire of each flow's own, whose length makes up the flow's round trip. Lengths
+// only. Where tests/support/dumbbell.h tries a controller alone, this is the whole transport.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "transports/core/span.h"
+#include "transports/drivers/sim/sim_network.h"
+
+namespace farspan::test {
+
+struct BottleneckOptions {
+  Rate rate{1'000'000'000};
+  TimeNs delay{5'000'000};           // of the shared wire, one way
+  uint64_t queue_bytes = 2'500'000;  // in front of it
+};
+
+class SharedBottleneck {
+ public:
+  // What cannot be built ends the test program with the reason.
+  explicit SharedBottleneck(const BottleneckOptions& options);
+  ~SharedBottleneck();
+
+  // A flow that sends from now on. `rtt` is at least twice the shared wire's delay; `rate` is for
+  // `fixed`.
+  void add(const std::string& congestion, TimeNs rtt, Rate rate = {});
+  void run_until(TimeNs time) { network_.run_until(time); }
+
+  // Payload that flow `i` has brought across so far, once each.
+  uint64_t delivered(size_t i) const;
+  // Of the packets that came to the shared wire.
+  double loss() const;
+
+ private:
+  class Flow;
+  BottleneckOptions options_;
+  transport::SimNetwork network_;
+  transport::WireId wire_;
+  std::vector<std::unique_ptr<Flow>> flows_;
+};
+
+// Jain, Chiu and Hawe's index (DEC-TR-301, 1984) of two: 1 where they are equal, 1/2 at worst.
+inline double JainIndex(double a, double b) { return (a + b) * (a + b) / (2 * (a * a + b * b)); }
+
+}  // namespace farspan::test
