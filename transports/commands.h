@@ -9,8 +9,10 @@
 namespace farspan {
 
 int CmdBench(const std::vector<std::string>& args);
+int CmdCompare(const std::vector<std::string>& args);
 int CmdConform(const std::vector<std::string>& args);
 int CmdExternal(const std::vector<std::string>& args);
+int CmdGate(const std::vector<std::string>& args);
 int CmdLink(const std::vector<std::string>& args);
 int CmdNccl(const std::vector<std::string>& args);
 int CmdRoute(const std::vector<std::string>& args);

@@ -193,31 +193,13 @@ class Loader {
 
   Direction read_direction(Section& section, const char* key, const SiteSpec* from,
                            const SiteSpec* to) {
-    const Section own = section.child(key, std::string(key) + " of " + section.what());
-    const size_t shared_sets = section.layers().size() - 1;
-    // In --set's layers, a direction's own come before the shared ones; in the file, too.
-    std::vector<Layer> sets;
-    std::vector<Layer> file;
-    for (const Layer& layer : own.layers()) {
-      const toml::node* in_file = section.layers().back().table->get(key);
-      (in_file == layer.table ? file : sets).push_back(layer);
-    }
-    for (size_t i = 0; i < section.layers().size(); ++i) {
-      (i < shared_sets ? sets : file).push_back({section.layers()[i].table, false});
-    }
-    const size_t lane_layer = sets.size();
-    sets.insert(sets.end(), file.begin(), file.end());
-    Section layered(diagnostics_, own.what(), std::move(sets));
     Direction direction;
     direction.directory = directory_;
-    direction.reversed = key == std::string_view("ba");
     if (from && to) {
       direction.from_city = from->city;
       direction.to_city = to->city;
     }
-    ReadDirection(layered, lane_layer, direction);
-    layered.finish();
-    section.know(layered);
+    ReadLinkDirection(section, section.layers().size() - 1, key, direction);
     return direction;
   }
 
@@ -282,15 +264,6 @@ class Loader {
   Diagnostics diagnostics_;
   EmulatorConfig config_;
 };
-
-Result<toml::table> ParseToml(std::string_view text, std::string_view name) {
-  try {
-    return toml::parse(text, name);
-  } catch (const toml::parse_error& error) {
-    return Fail(ErrorCode::kInvalid, "not valid TOML: " + std::string(error.description()),
-                Where(error.source()));
-  }
-}
 
 Result<EmulatorConfig> Load(std::string_view text, std::string_view name,
                             const OverrideSet& overrides, const std::filesystem::path& directory) {

@@ -87,4 +87,26 @@ void ReadDirection(Section& section, size_t lane_layer, Direction& direction) {
   ReadRules(section, direction);
 }
 
+void ReadLinkDirection(Section& link, size_t sets, std::string_view key, Direction& direction) {
+  const Section own = link.child(key, std::string(key) + " of " + link.what());
+  std::vector<Layer> layers;
+  std::vector<Layer> shared_sets;  // a direction's own settings come before the shared ones
+  size_t lane_layer = 0;
+  for (size_t i = 0; i < link.layers().size(); ++i) {
+    const toml::table* shared = link.layers()[i].table;
+    if (const toml::node* node = shared->get(key); node && node->is_table()) {
+      layers.push_back({node->as_table(), true});
+    }
+    (i < sets ? shared_sets : layers).push_back({shared, false});
+    if (i + 1 != sets) continue;
+    layers.insert(layers.end(), shared_sets.begin(), shared_sets.end());
+    lane_layer = layers.size();
+  }
+  Section section(link.diagnostics(), own.what(), std::move(layers));
+  direction.reversed = key == "ba";
+  ReadDirection(section, lane_layer, direction);
+  section.finish();
+  link.know(section);
+}
+
 }  // namespace farspan::config

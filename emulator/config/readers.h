@@ -1,6 +1,6 @@
 // Readers of the parts of a direction, from sections of TOML to the specs of emulator/link.
 //
-// Internal to emulator/config. Each reads what is there over what the spec already holds, so that
+// For emulator/config and the testbed's scenarios. Each reads what is there over what the spec already holds, so that
 // the caller's values are the defaults, and reports to the section's diagnostics.
 #pragma once
 
@@ -58,5 +58,8 @@ void ReadRules(Section& section, Direction& direction);
 
 // All of a direction. `lane_layers` is where a lane's own table stands among the section's layers.
 void ReadDirection(Section& section, size_t lane_layer, Direction& direction);
+// "ab" or "ba" of a link: its own table over what both directions share. The first `sets` layers of
+// the link lie over the file's (--set); among the file's, a nearer one comes first with all it has.
+void ReadLinkDirection(Section& link, size_t sets, std::string_view key, Direction& direction);
 
 }  // namespace farspan::config

@@ -42,6 +42,15 @@ std::string Where(const toml::source_region& source) {
   return path + ':' + std::to_string(source.begin.line) + ':' + std::to_string(source.begin.column);
 }
 
+Result<toml::table> ParseToml(std::string_view text, std::string_view name) {
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& error) {
+    return Fail(ErrorCode::kInvalid, "not valid TOML: " + std::string(error.description()),
+                Where(error.source()));
+  }
+}
+
 void Diagnostics::fail(const toml::source_region& where, std::string message, ErrorCode code) {
   if (!error_) error_ = Error{code, std::move(message), Where(where)};
 }

@@ -6,8 +6,8 @@
 // telling one, an unknown key before anything that may follow from it. Every key that is asked for
 // is known; finish() refuses the others in the layers that are the section's own.
 //
-// Internal to emulator/config: the only header that shows toml++. Threading: one thread. Ownership:
-// the tables must outlive the section.
+// For readers of TOML only (emulator/config, the testbed's scenarios): the header that shows toml++.
+// Threading: one thread. Ownership: the tables must outlive the section.
 #pragma once
 
 #include <toml++/toml.h>
@@ -31,6 +31,9 @@ namespace farspan::config {
 // "FILE:LINE:COLUMN"; the source alone where it is a command line's option, or says by a colon at
 // its end that it is such a place.
 std::string Where(const toml::source_region& source);
+
+// `name` is what errors show; toml++'s exceptions stay in here.
+Result<toml::table> ParseToml(std::string_view text, std::string_view name);
 
 class Diagnostics {
  public:

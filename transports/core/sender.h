@@ -244,6 +244,8 @@ class Sender final : public Connection {
   uint32_t base_index_ = 0;  // first datagram of complete_ that the receiver lacks
   uint64_t cursor_message_;
   uint32_t cursor_index_ = 0;
+  uint64_t fresh_message_ = 0;  // beyond here nothing has left yet, where the cursor went back
+  uint32_t fresh_index_ = 0;
   uint64_t unsent_ = 0;  // datagrams of posted messages from the cursor on
   uint64_t inflight_ = 0;
   Group group_;

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstring>
+#include <tuple>
+#include <utility>
 
 #include "emulator/base/check.h"
 #include "transports/core/sender.h"
@@ -316,7 +318,8 @@ void Sender::send_new(TimeNs now, uint32_t path, TxSlot& slot) {
   const uint64_t number = cursor_message_;
   SentPacket& sent = send_datagram(now, path, number, index, slot);
   if (group_.parity != 0) join(sent, group_.block[(index - group_.first) % group_.blocks]);
-  ++counters_.data_sent;
+  const bool again = std::pair(number, index) < std::pair(fresh_message_, fresh_index_);
+  ++(again ? counters_.data_resent : counters_.data_sent);
   if (group_.parity == 0) end_message();
 }
 
@@ -342,6 +345,8 @@ void Sender::go_back(uint64_t to, uint32_t index) {
   if (to > cursor_message_ || (to == cursor_message_ && index >= cursor_index_)) return;
   if (group_.parity != 0) drop_group();
   while (!repairs_.empty()) forget_loss(remove_head(losses_, repairs_));
+  std::tie(fresh_message_, fresh_index_) =
+      std::max(std::pair(fresh_message_, fresh_index_), std::pair(cursor_message_, cursor_index_));
   unsent_ += cursor_index_;
   while (cursor_message_ > to) unsent_ += message(--cursor_message_).datagrams;
   unsent_ -= index;

@@ -69,6 +69,16 @@ class SimNetwork::Wire final : public sim::Task {
     schedule();
   }
 
+  Result<void> start_epoch() {
+    const TimeNs now = network_.now();
+    run(now);
+    auto change = link_->prepare(link::StartEpoch{});
+    if (!change) return tl::unexpected(change.error());
+    link_->apply(now, **change);
+    schedule();
+    return {};
+  }
+
  private:
   void schedule() {
     const TimeNs g = network_.options_.granularity;
@@ -120,8 +130,9 @@ uint64_t SimNetwork::pick(uint64_t choices) {
 
 Result<WireId> SimNetwork::add_wire(const link::DirectionSpec& spec,
                                     const link::LinkIdentity& identity,
-                                    const link::LinkCapacity& capacity) {
-  auto link = link::Link::Create(spec, identity, capacity, now());
+                                    const link::LinkCapacity& capacity,
+                                    std::optional<TimeNs> start) {
+  auto link = link::Link::Create(spec, identity, capacity, start.value_or(now()));
   if (!link) return tl::unexpected(link.error());
   wires_.push_back(std::make_unique<Wire>(*this, std::move(*link)));
   return WireId{static_cast<uint32_t>(wires_.size() - 1)};
@@ -147,6 +158,8 @@ bool SimNetwork::run_while(const std::function<bool()>& condition, TimeNs limit)
   }
   return true;
 }
+
+Result<void> SimNetwork::start_epoch(WireId wire) { return wires_.at(wire.value)->start_epoch(); }
 
 link::DirectionCounters SimNetwork::counters(WireId wire) const {
   return wires_.at(wire.value)->link().counters();

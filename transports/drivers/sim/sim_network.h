@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -95,8 +96,10 @@ class SimNetwork {
   SimNetwork(const SimNetwork&) = delete;
   SimNetwork& operator=(const SimNetwork&) = delete;
 
+  // `start`: the origin of wire time and of the timeline, now where it is not given. One that is
+  // never reached keeps the timeline back until start_epoch(); until then other bad moments come.
   Result<WireId> add_wire(const link::DirectionSpec& spec, const link::LinkIdentity& identity,
-                          const link::LinkCapacity& capacity);
+                          const link::LinkCapacity& capacity, std::optional<TimeNs> start = {});
   // `paths`: how many of the host's sockets its connections use.
   SimTransport& add_host(std::unique_ptr<Endpoint> endpoint, const Properties& properties = {},
                          uint32_t paths = 1);
@@ -109,6 +112,8 @@ class SimNetwork {
   bool run_while(const std::function<bool()>& condition, TimeNs limit = kNever);
 
   link::DirectionCounters counters(WireId wire) const;
+  // Wire time begins now, and the timeline with it: as a live link::StartEpoch.
+  Result<void> start_epoch(WireId wire);
   // Of everything that the wires released, with the checksums of what it was.
   uint64_t trace_hash() const { return hash_.value(); }
   // Called for every datagram as it enters a wire.

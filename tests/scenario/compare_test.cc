@@ -1,0 +1,207 @@
+// The comparison's figures against closed forms, each beside what must differ from it.
+#include "transports/testbed/compare.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace farspan::testbed {
+namespace {
+
+Scenario Load(const std::string& text) {
+  auto scenario = ParseScenario(text, "test.toml");
+  EXPECT_TRUE(scenario) << scenario.error().text();
+  return *scenario;
+}
+
+std::vector<CompareRow> RunAll(const Scenario& scenario, unsigned jobs = 2) {
+  return RunCompare(scenario, {.jobs = jobs, .progress = {}});
+}
+
+// 10 Gb/s, 5 ms one way.
+std::string TwoSites(const std::string& link, const std::string& more) {
+  return "samples = 4\n[[sites]]\nname = \"a\"\n[[sites]]\nname = \"b\"\n[link]\ndelay = \"5 ms\"\n"
+         "rate = \"10 Gbps\"\n" +
+         link + "\n[collective]\nsizes = [\"1 MiB\"]\n" + more;
+}
+
+constexpr double kInjection = 1048576.0 / 4096 * (4096 + 98) * 8 / 10e9;
+constexpr double kOneWay = 5e-3;
+
+TEST(Compare, WithoutLossADirectExchangeTakesItsBound) {
+  const Scenario scenario = Load(TwoSites("", R"(
+[[contenders]]
+name = "direct"
+recovery = "sr"
+[[contenders]]
+name = "ring"
+recovery = "sr"
+schedule = "ring"
+)"));
+  const auto rows = RunAll(scenario);
+  ASSERT_EQ(rows.size(), 2u);
+  for (const CompareRow& row : rows) ASSERT_EQ(row.failure, "");
+  EXPECT_NEAR(rows[0].bound_s, kOneWay + kInjection, 1e-9);
+  EXPECT_GE(rows[0].seconds.mean, rows[0].bound_s * 0.9999);
+  EXPECT_LE(rows[0].seconds.mean, rows[0].bound_s * 1.02);
+  // The ring waits for one more one-way delay.
+  EXPECT_NEAR(rows[1].seconds.mean - rows[0].seconds.mean, kOneWay, 0.05 * kOneWay);
+  // Both move 1 MiB out of each site, and repeat nothing.
+  for (const CompareRow& row : rows) {
+    EXPECT_GE(row.wan_bytes, 2 * 1048576.0 * (4096 + 98) / 4096);
+    EXPECT_LE(row.wan_bytes, 2 * 1048576.0 * 1.05);
+    EXPECT_EQ(row.resent_bytes, 0);
+    EXPECT_EQ(row.duplicate_bytes, 0);
+    EXPECT_EQ(row.parity_bytes, 0);
+    EXPECT_FALSE(row.factor);  // there is no baseline
+    EXPECT_FALSE(row.seconds.p99);
+  }
+}
+
+TEST(Compare, ALossIsPaidForWithARoundTripOrWithParity) {
+  const std::string contenders = R"(
+[[contenders]]
+recovery = "sr"
+[[contenders]]
+recovery = "auto"
+[[contenders]]
+recovery = "gbn"
+)";
+  // 256 datagrams each way: with 2 % practically every message loses some.
+  const auto rows = RunAll(Load(TwoSites("loss = \"2 %\"", contenders)));
+  const auto clean = RunAll(Load(TwoSites("", contenders)));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ASSERT_EQ(rows[i].failure, "");
+    EXPECT_EQ(clean[i].resent_bytes, 0);
+    EXPECT_LE(clean[i].seconds.mean, clean[i].bound_s * 1.05);
+  }
+  EXPECT_GE(rows[0].seconds.mean, rows[0].bound_s + 1.9 * kOneWay);
+  EXPECT_GT(rows[0].resent_bytes, 0);
+  EXPECT_EQ(rows[0].parity_bytes, 0);
+  EXPECT_LT(rows[1].seconds.mean, rows[0].seconds.mean);
+  EXPECT_GT(rows[1].parity_bytes, 0);
+  EXPECT_GT(rows[2].resent_bytes, rows[0].resent_bytes);
+  EXPECT_GT(rows[2].seconds.mean, rows[0].seconds.mean);
+}
+
+TEST(Compare, TheSameSeedsGiveTheSameFiguresWhateverTheThreads) {
+  const Scenario scenario = Load(TwoSites("loss = \"1 %\"\njitter = \"20 us\"", R"(
+[[contenders]]
+[[contenders]]
+congestion = "bbr"
+)"));
+  const auto one = CompareJson(scenario, RunAll(scenario, 1)).dump();
+  EXPECT_EQ(one, CompareJson(scenario, RunAll(scenario, 3)).dump());
+  Scenario other = scenario;
+  other.seed = 100;
+  EXPECT_NE(CompareJson(scenario, RunAll(other)).dump(), one);
+}
+
+// Samples of two contenders meet the same bad moments: alike in all but their name, they take the
+// same time, seed by seed.
+TEST(Compare, ContendersMeetTheSameChannel) {
+  const auto rows = RunAll(Load(TwoSites("loss = \"1 %\"", R"(
+[[contenders]]
+name = "one"
+recovery = "sr"
+[[contenders]]
+name = "other"
+recovery = "sr"
+)")));
+  EXPECT_EQ(rows[0].seconds.mean, rows[1].seconds.mean);
+  EXPECT_GT(rows[0].seconds.mean_interval->high, rows[0].seconds.mean);
+}
+
+// The timeline's clock starts with the collective, not with the connection before it.
+TEST(Compare, ATimelineStartsWithTheCollective) {
+  const auto time_of = [](const std::string& at) {
+    const auto rows = RunAll(
+        Load(TwoSites("[[link.timeline]]\nat = \"" + at + "\"\naction = \"cut\"\nfor = \"30 ms\"",
+                      "[[contenders]]\nrecovery = \"sr\"\n")));
+    EXPECT_EQ(rows[0].failure, "");
+    return rows[0].seconds.mean;
+  };
+  const double bound = kOneWay + kInjection;
+  EXPECT_LE(time_of("50 ms"), 1.05 * bound);  // after it is done
+  // Cut at 0.3 ms, in the sending, until 30.3 ms: nothing more arrives before 35.3 ms.
+  const double cut = time_of("0.3 ms");
+  EXPECT_GE(cut, 30.3e-3 + kOneWay);
+  EXPECT_LE(cut, 30.3e-3 + kOneWay + 60e-3);  // a time-out that had doubled twice
+}
+
+TEST(Compare, SharedUplinksCarryAllThatLeavesASite) {
+  const std::string sites =
+      "samples = 2\n[[sites]]\nname = \"a\"\n[[sites]]\nname = \"b\"\n[[sites]]\nname = \"c\"\n"
+      "[link]\ndelay = \"5 ms\"\nrate = \"1 Gbps\"\n"
+      "[collective]\nsizes = [\"3 MiB\"]\n[[contenders]]\nrecovery = \"sr\"\n";
+  const auto mesh = RunAll(Load(sites));
+  const auto uplinks = RunAll(Load("topology = \"uplinks\"\n" + sites));
+  ASSERT_EQ(mesh[0].failure, "");
+  ASSERT_EQ(uplinks[0].failure, "");
+  const double third = 1048576.0 * (4096 + 98) / 4096 * 8 / 1e9;
+  EXPECT_NEAR(mesh[0].bound_s, kOneWay + 2 * third, 1e-9);
+  EXPECT_NEAR(uplinks[0].bound_s, kOneWay + 4 * third, 1e-9);
+  // Reduce-scatter, then all-gather, slot by slot: up to one delay more than the bound.
+  for (const auto& rows : {mesh, uplinks}) {
+    EXPECT_GE(rows[0].seconds.mean, rows[0].bound_s);
+    EXPECT_LE(rows[0].seconds.mean, rows[0].bound_s + kOneWay);
+  }
+}
+
+TEST(Compare, CrossTrafficTakesItsShare) {
+  const std::string contender = "[[contenders]]\n";
+  const std::string cross =
+      "[[cross]]\nfrom = \"a\"\nto = \"b\"\ncongestion = \"fixed\"\nrate = \"5 Gbps\"\n";
+  const std::string top = "cross_warm_up = \"200 ms\"\n";
+  const auto alone = RunAll(Load(TwoSites("limit = \"10 ms\"", contender)));
+  const auto beside = RunAll(Load(top + TwoSites("limit = \"10 ms\"", contender + cross)));
+  ASSERT_EQ(beside[0].failure, "");
+  EXPECT_EQ(alone[0].cross_bits_per_s, 0);
+  EXPECT_NEAR(beside[0].cross_bits_per_s, 5e9 * 4096 / 4194, 0.1 * 5e9);
+  EXPECT_LE(alone[0].seconds.mean, 1.05 * alone[0].bound_s);
+  // Half as much again comes as can leave, for as long as the message does.
+  EXPECT_NEAR(beside[0].seconds.mean - alone[0].seconds.mean, kInjection / 2, 0.1 * kInjection);
+}
+
+TEST(Compare, WhatIsNotDoneInTimeIsARowThatSaysSo) {
+  Scenario scenario = Load(TwoSites("loss = \"2 %\"", "[[contenders]]\nrecovery = \"gbn\"\n"));
+  scenario.limit = TimeNs{25'000'000};
+  const auto rows = RunAll(scenario);
+  EXPECT_NE(rows[0].failure.find("25 ms"), std::string::npos) << rows[0].failure;
+  EXPECT_NE(CompareText(scenario, rows).find("failed: "), std::string::npos);
+  EXPECT_TRUE(CompareJson(scenario, rows)["rows"][0].contains("failure"));
+}
+
+std::vector<std::filesystem::path> Library() {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(FARSPAN_SOURCE_DIR "/traces/scenarios")) {
+    if (entry.path().extension() == ".toml") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+// One sample of a small size, of all contenders that the file has.
+TEST(Scenarios, EachCommittedOneRuns) {
+  const auto files = Library();
+  EXPECT_GE(files.size(), 8u);
+  for (const auto& file : files) {
+    auto scenario = LoadScenario(file);
+    ASSERT_TRUE(scenario) << scenario.error().text();
+    scenario->samples = 1;
+    scenario->cross_warm_up = TimeNs{50'000'000};
+    scenario->sizes = {64 * 1024 * 15};
+    const auto rows = RunAll(*scenario);
+    EXPECT_EQ(rows.size(), scenario->points.size() * scenario->contenders.size());
+    for (const CompareRow& row : rows) {
+      EXPECT_EQ(row.failure, "") << file << ": " << scenario->contenders[row.contender].name;
+      EXPECT_GE(row.seconds.mean, row.bound_s * 0.999)
+          << file << ": " << scenario->contenders[row.contender].name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace farspan::testbed

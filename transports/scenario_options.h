@@ -1,0 +1,21 @@
+// What `farspan compare` and `farspan gate` share: finding a scenario, and how to run it.
+#pragma once
+
+#include <string>
+
+#include "emulator/cli/command_line.h"
+#include "transports/testbed/compare.h"
+#include "transports/testbed/scenario.h"
+
+namespace farspan {
+
+void AddRunOptions(cli::Options& options);       // jobs
+void AddScenarioOptions(cli::Options& options);  // what is run instead of what the file says
+// With what the options change.
+Result<testbed::Scenario> OpenScenario(const std::string& name,
+                                       const boost::program_options::variables_map& values);
+// `option` is for messages: "--json".
+Result<void> WriteText(const std::string& file, const std::string& text, const std::string& option);
+testbed::CompareOptions RunOptions(const boost::program_options::variables_map& values);
+
+}  // namespace farspan

@@ -1,0 +1,70 @@
+// Comparison: contenders of a scenario against each other, in virtual time.
+//
+// A sample is a new group of ranks on links of its own seed: it connects, warms up, settles, and
+// then, as a new epoch of the links' time begins, all ranks start one collective together. Its time
+// ends when the last rank has its result; its bytes are counted until every sender knows that all
+// has arrived. Sample i of every contender has seed + i, so that they meet the same bad moments.
+// Samples share nothing: threads run them in any order, and the figures do not depend on it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "transports/testbed/contender.h"
+#include "transports/testbed/scenario.h"
+#include "transports/testbed/statistics.h"
+
+namespace farspan::testbed {
+
+struct CompareRow {
+  size_t point = 0;  // of the scenario's
+  uint64_t bytes = 0;
+  size_t contender = 0;
+  std::string failure;  // of the first sample that failed; then there is nothing else
+  Summary seconds;
+  // Per sample, the mean:
+  double wan_bytes = 0;  // on the wire, all headers and framing, lost ones too
+  double resent_bytes = 0;
+  double duplicate_bytes = 0;
+  double parity_bytes = 0;
+  double cross_bits_per_s = 0;  // goodput of all cross flows meanwhile
+  double bound_s = 0;
+  std::optional<double> factor;  // the best tuned baseline's mean of the class over this one's
+
+  double goodput_bits_per_s() const { return static_cast<double>(bytes) * 8 / seconds.mean; }
+};
+
+struct CompareOptions {
+  unsigned jobs = 1;
+  // Told now and then, by the caller's thread.
+  std::function<void(uint64_t done, uint64_t of)> progress;
+};
+
+// Ordered by point, size, contender.
+std::vector<CompareRow> RunCompare(const Scenario& scenario, const CompareOptions& options);
+
+// The least time in which any schedule over these links can be done: the farthest site must hear of
+// the rest, and what must cross must fit through all links together, in datagrams of the scenario's
+// payload with 98 bytes of headers and framing each.
+double LowerBound(const Scenario& scenario, const ScenarioPoint& point, uint64_t bytes);
+
+// What a plot puts a point at: of the first link.
+struct PointView {
+  double loss = 0;  // of a full datagram
+  double rtt_s = 0;
+  double rate_bits_per_s = 0;
+};
+PointView ViewOf(const Scenario& scenario, const ScenarioPoint& point);
+
+// --- compare_output.cc
+std::string CompareText(const Scenario& scenario, const std::vector<CompareRow>& rows);
+std::string CompareMarkdown(const Scenario& scenario, const std::vector<CompareRow>& rows);
+std::string CompareCsv(const Scenario& scenario, const std::vector<CompareRow>& rows);
+// Schema "farspan.compare.v1".
+nlohmann::json CompareJson(const Scenario& scenario, const std::vector<CompareRow>& rows);
+
+}  // namespace farspan::testbed

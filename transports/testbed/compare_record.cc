@@ -1,0 +1,90 @@
+#include "transports/testbed/compare_record.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "emulator/base/units.h"
+
+namespace farspan::testbed {
+namespace {
+
+using nlohmann::json;
+
+std::optional<Estimate> ReadEstimate(const json& of) {
+  if (of.is_null()) return std::nullopt;
+  return Estimate{of.at("value"), of.at("low"), of.at("high")};
+}
+
+CompareRecord::Row ReadRow(const json& of) {
+  CompareRecord::Row row;
+  row.point = of.at("point");
+  row.bytes = of.at("bytes");
+  row.contender = of.at("contender");
+  row.transport = of.at("transport");
+  row.rate_class = of.at("class");
+  row.schedule = of.at("schedule");
+  row.tuned = of.at("tuned");
+  row.baseline = of.at("baseline");
+  row.bound_s = of.at("bound_s");
+  row.failure = of.value("failure", "");
+  if (!row.failure.empty()) return row;
+  row.mean_s = of.at("mean_s");
+  row.mean = ReadEstimate(of.at("mean_interval_s"));
+  row.p99 = ReadEstimate(of.at("p99_s"));
+  row.goodput_bits_per_s = of.at("goodput_bits_per_s");
+  row.wan_bytes = of.at("wan_bytes");
+  if (!of.at("factor").is_null()) row.factor = of.at("factor").get<double>();
+  return row;
+}
+
+CompareRecord ReadRecord(const json& of) {
+  CompareRecord record;
+  record.scenario = of.at("scenario");
+  record.title = of.at("title");
+  record.collective = of.at("collective");
+  record.sweep = of.at("sweep");
+  record.samples = of.at("samples");
+  record.first_seed = of.at("first_seed");
+  for (const json& point : of.at("points")) {
+    record.points.push_back(
+        {point.at("value"), point.at("loss"), point.at("rtt_s"), point.at("rate_bits_per_s")});
+  }
+  for (const json& row : of.at("rows")) record.rows.push_back(ReadRow(row));
+  return record;
+}
+
+}  // namespace
+
+std::string CompareRecord::name(const Row& row) const {
+  std::string text = BytesToText(row.bytes) + ", ";
+  if (!sweep.empty()) text += sweep + " " + points[row.point].value + ", ";
+  return text + row.contender;
+}
+
+Result<CompareRecord> ParseCompare(std::string_view text, const std::string& where) {
+  try {
+    const json parsed = json::parse(text);
+    if (!parsed.is_object() || parsed.value("schema", "") != "farspan.compare.v1") {
+      return Fail(ErrorCode::kInvalid, "is not what farspan compare --json writes", where);
+    }
+    CompareRecord record = ReadRecord(parsed);
+    for (const CompareRecord::Row& row : record.rows) {
+      if (row.point < record.points.size()) continue;
+      return Fail(ErrorCode::kInvalid, "a row names a point that is not there", where);
+    }
+    return record;
+  } catch (const json::exception& error) {
+    return Fail(ErrorCode::kInvalid, error.what(), where);
+  }
+}
+
+Result<CompareRecord> LoadCompare(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) return Fail(ErrorCode::kNotFound, "cannot be read", file.string());
+  return ParseCompare(text.str(), file.string());
+}
+
+}  // namespace farspan::testbed

@@ -1,0 +1,58 @@
+// CompareRecord: what the JSON of a comparison says, read back, for gates and reports.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "emulator/base/result.h"
+#include "transports/testbed/statistics.h"
+
+namespace farspan::testbed {
+
+struct CompareRecord {
+  struct Point {
+    std::string value;
+    double loss = 0;
+    double rtt_s = 0;
+    double rate_bits_per_s = 0;
+  };
+  struct Row {
+    size_t point = 0;
+    uint64_t bytes = 0;
+    std::string contender;
+    std::string transport;
+    std::string rate_class;
+    std::string schedule;
+    bool tuned = true;
+    bool baseline = false;
+    std::string failure;  // then only `bound_s` of what follows
+    double mean_s = 0;
+    std::optional<Estimate> mean, p99;
+    double goodput_bits_per_s = 0;
+    double wan_bytes = 0;
+    double bound_s = 0;
+    std::optional<double> factor;
+  };
+
+  std::string scenario;
+  std::string title;
+  std::string collective;
+  std::string sweep;
+  uint64_t samples = 0;
+  uint64_t first_seed = 0;
+  std::vector<Point> points;
+  std::vector<Row> rows;
+
+  // "128 MiB, loss 1e-5, span auto, fixed"
+  std::string name(const Row& row) const;
+};
+
+// `where` is for messages. Anything but schema "farspan.compare.v1" is refused.
+Result<CompareRecord> ParseCompare(std::string_view json, const std::string& where);
+Result<CompareRecord> LoadCompare(const std::filesystem::path& file);
+
+}  // namespace farspan::testbed

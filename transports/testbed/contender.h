@@ -1,0 +1,46 @@
+// Contenders: the endpoints that a comparison sets against each other in virtual time, by name.
+//
+// Span with any recovery and congestion controller, and the models of today's transports under the
+// names that the table in contender.cc lists. All ranks of a run are made alike but for their seed.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "transports/core/endpoint.h"
+#include "transports/testbed/scenario.h"
+
+namespace farspan::testbed {
+
+// What an endpoint has put on the wire, or found there.
+struct TrafficBytes {
+  uint64_t received = 0;  // each byte once, those that parity gave too
+  uint64_t resent = 0;
+  uint64_t duplicate = 0;  // received again
+  uint64_t parity = 0;
+};
+
+struct ContenderEndpoint {
+  std::unique_ptr<transport::Endpoint> endpoint;
+  std::function<TrafficBytes()> traffic;  // so far
+};
+
+struct EndpointOrder {
+  const ContenderSpec* spec = nullptr;
+  Rate rate{};  // that one path of a rank may have
+  uint32_t payload_bytes = 4096;
+  uint32_t window_packets = 1u << 19;  // in flight on a path, a power of two
+  TimeNs timeout{};
+  uint64_t seed = 1;
+};
+
+std::vector<std::string_view> TransportNames();
+bool IsBaseline(std::string_view transport);
+Result<ContenderEndpoint> MakeContender(const EndpointOrder& order);
+
+// What a scenario runs that names no contenders.
+std::vector<ContenderSpec> StandardContenders(const Scenario& scenario);
+
+}  // namespace farspan::testbed

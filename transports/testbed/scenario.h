@@ -1,0 +1,95 @@
+// Scenario: what `farspan compare` runs, read from TOML.
+//
+// Sites, the links between them in the words of the emulator's configuration
+// (docs/configuration.md) , a collective with its sizes, a sweep of one of the links' keys, and
+// contenders. Errors are as the emulator's: "FILE:LINE:COLUMN: what is wrong, what was expected,
+// the nearest word". docs/compare.md lists the keys. Plain data: whoever has read it owns it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "emulator/base/result.h"
+#include "emulator/base/time.h"
+#include "emulator/base/units.h"
+#include "emulator/link/spec.h"
+#include "transports/collectives/schedules.h"
+#include "transports/testbed/elements.h"
+
+namespace farspan::testbed {
+
+// What a contender knows of the path: its rate beforehand, or only what its controller finds.
+// Factors are between contenders of one class.
+enum class RateClass : uint8_t { kProvisioned, kControlled };
+std::string_view ToText(RateClass rate_class);
+
+struct ContenderSpec {
+  std::string name{};
+  std::string transport = "span";
+  std::string recovery = "auto";     // span
+  std::string congestion = "fixed";  // span, tcp
+  RateClass rate_class = RateClass::kProvisioned;
+  bool baseline = false;
+  bool tuned = true;  // false: as it comes, with NCCL's BUFFSIZE of 4 MiB
+  collectives::Schedule schedule = collectives::Schedule::kDirect;
+  uint32_t channels = 1;  // of a ring
+  uint64_t buffsize = 0;  // of a lane, in 8 slots; 0: four times what the longest path holds
+  uint64_t window_bytes =
+      0;  // span, in flight on a path; 0: four times what the longest path holds
+};
+
+using SitePair = std::pair<uint32_t, uint32_t>;  // from, to
+
+// A flow of somebody else's between two sites, before and beside every contender.
+struct CrossSpec {
+  SitePair sites;
+  std::string congestion = "cubic";
+  Rate rate{};  // `fixed`: at which it sends; others: a ceiling, 0 none
+};
+
+// One value of the sweep: all links as they are with it.
+struct ScenarioPoint {
+  std::string value;  // as written; empty where nothing is swept
+  std::map<SitePair, link::DirectionSpec> links;
+};
+
+struct Scenario {
+  std::string name;  // of the file
+  std::string title;
+  uint64_t seed = 1;
+  uint64_t samples = 200;        // each with a seed of its own: seed, seed + 1, …
+  uint32_t warm_up = 1;          // iterations before the one that is measured; 0: cold
+  TimeNs limit{60'000'000'000};  // of virtual time for one iteration
+  uint32_t payload_bytes = 4096;
+  std::vector<std::string> sites;
+  bool shared_uplinks = false;
+  collectives::Collective collective = collectives::Collective::kAllReduce;
+  collectives::Schedule schedule = collectives::Schedule::kDirect;
+  Element element = Element::kBfloat16;
+  uint32_t ranks_per_site = 1;
+  std::vector<uint64_t> sizes;
+  std::vector<CrossSpec> cross;
+  TimeNs cross_warm_up{1'000'000'000};  // that they have for themselves
+  std::string sweep;                    // the links' key; empty: one point
+  std::vector<ScenarioPoint> points;
+  std::vector<ContenderSpec> contenders;
+
+  uint32_t ranks() const { return static_cast<uint32_t>(sites.size()) * ranks_per_site; }
+};
+
+// Whether every contender has a plan for every size; the error's context is empty.
+Result<void> CheckPlans(const Scenario& scenario);
+
+Result<Scenario> ParseScenario(std::string_view toml, std::string_view name,
+                               const std::filesystem::path& directory = {});
+Result<Scenario> LoadScenario(const std::filesystem::path& file);
+// A file, or the name of one in `library` without its ".toml".
+Result<std::filesystem::path> FindScenario(const std::string& name,
+                                           const std::filesystem::path& library);
+
+}  // namespace farspan::testbed
