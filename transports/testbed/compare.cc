@@ -179,8 +179,9 @@ SimTopology TopologyOf(const Case& of, uint64_t seed) {
   for (const auto& [pair, spec] : of.point->links) {
     topology.pairs[pair] = {spec, CapacityOf(spec, of.scenario->payload_bytes)};
   }
-  // A two-hundredth of the round trip is seen by nobody.
-  topology.granularity = TimeNs{std::min<int64_t>(2'000, of.rtt.ns / 200)};
+  // A two-hundredth of the round trip is seen by nobody; inside a site that is not much.
+  const TimeNs shortest = of.scenario->ranks_per_site > 1 ? kInSite + kInSite : of.rtt;
+  topology.granularity = TimeNs{std::min<int64_t>(2'000, shortest.ns / 200)};
   return topology;
 }
 
