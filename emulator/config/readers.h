@@ -1,7 +1,8 @@
 // Readers of the parts of a direction, from sections of TOML to the specs of emulator/link.
 //
-// For emulator/config and the testbed's scenarios. Each reads what is there over what the spec already holds, so that
-// the caller's values are the defaults, and reports to the section's diagnostics.
+// For emulator/config and the testbed's scenarios. Each reads what is there over what the spec
+// already holds, so that the caller's values are the defaults, and reports to the section's
+// diagnostics.
 #pragma once
 
 #include <filesystem>

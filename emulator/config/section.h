@@ -6,8 +6,8 @@
 // telling one, an unknown key before anything that may follow from it. Every key that is asked for
 // is known; finish() refuses the others in the layers that are the section's own.
 //
-// For readers of TOML only (emulator/config, the testbed's scenarios): the header that shows toml++.
-// Threading: one thread. Ownership: the tables must outlive the section.
+// For readers of TOML only (emulator/config, the testbed's scenarios): the header that shows
+// toml++. Threading: one thread. Ownership: the tables must outlive the section.
 #pragma once
 
 #include <toml++/toml.h>
