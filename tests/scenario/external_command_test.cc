@@ -84,6 +84,7 @@ TEST(ExternalCommand, FailuresAreReportedInTime) {
         {"--server 'sleep 60' --client 'sleep 60' --limit 200ms", "had not ended after 0.2 s"},
         {"--server 'sleep 60' --client true --ready listening --limit 200ms", "not printed"},
         {"--server 'sleep 60' --client 'kill -9 $$'", "exit code 137"},
+        {"--server 'sleep 60' --client 'head -c 9999 /dev/urandom; exit 9'", "exit code 9"},
         {"--server 'sleep 60' --client 'echo none' --goodput 'regex:([0-9]+) bps'", "matches"},
         {"--server 'sleep 60' --client 'echo 1' --goodput json:/end/bps", "no number at"}}) {
     const Outcome run = Execute(kExternal + options + " 2>&1");
@@ -110,7 +111,7 @@ TEST(ExternalCommand, BadUsageIsSaidBeforeAnythingRuns) {
 TEST(ExternalCommand, NothingIsLeftBehind) {
   const auto by_server = Temporary(".server"), by_client = Temporary(".client");
   const Outcome run = Execute(kExternal + "--server '" + Leave(by_server) +
-                              "; sleep 60' --client '" + Leave(by_client) + "; sleep 0.2' 2>&1");
+                              "; sleep 0.4' --client '" + Leave(by_client) + "; sleep 0.2' 2>&1");
   EXPECT_EQ(run.exit_code, 0) << run.output;
   EXPECT_TRUE(IsGone(by_server));
   EXPECT_TRUE(IsGone(by_client));

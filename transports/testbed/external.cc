@@ -22,6 +22,8 @@ using nlohmann::json;
 constexpr TimeNs kLinger{1'000'000'000};  // that a server has to end by itself
 constexpr TimeNs kTurn{1'000'000};        // of looking after a server while its client is awaited
 
+constexpr size_t kWordsMax = 300;  // of a command's last line, in errors
+
 constexpr std::string_view kJson = "json:";
 constexpr std::string_view kRegex = "regex:";
 
@@ -114,8 +116,10 @@ class Side {
     const auto look_after = [this] {
       if (server_ != nullptr) server_->wait(MonotonicNow() + kTurn);
     };
-    const auto all = server_ == nullptr ? bootstrap_.all_gather(mine.dump())
-                                        : bootstrap_.all_gather(mine.dump(), look_after);
+    // What commands print need not be UTF-8.
+    const std::string word = mine.dump(-1, ' ', false, json::error_handler_t::replace);
+    const auto all =
+        server_ == nullptr ? bootstrap_.all_gather(word) : bootstrap_.all_gather(word, look_after);
     if (!all) return tl::unexpected(all.error());
     std::vector<json> words;
     for (const std::string& one : *all) {
