@@ -43,6 +43,7 @@ ModelComm::ModelComm(ModelContext& context, const CommSetup& setup)
 std::optional<uint64_t> ModelComm::post(TimeNs now, const transport::Buffer& buffer, uint32_t tag) {
   if (state_ != CommState::kReady || request(posted_).in_use) return std::nullopt;
   request(posted_) = {buffer, tag, true, {}};
+  stale_ = true;
   const uint64_t number = posted_++;
   on_posted(now);
   return number;
@@ -68,6 +69,7 @@ void ModelComm::fail_requests() {
 }
 
 void ModelComm::on_arrival(const Arrival& arrival) {
+  stale_ = true;
   const Head& head = arrival.head;
   if (head.kind == Kind::kClosed) {
     gone_ = closing_;
@@ -100,16 +102,22 @@ void ModelComm::end_after_peer() {
 }
 
 void ModelComm::on_timeout(TimeNs now) {
+  if (next_deadline() > now) return;
+  stale_ = true;
   if (close_at_ <= now) send_close(now);
   if (active()) on_deadline(now);
 }
 
-TimeNs ModelComm::next_deadline() const {
-  if (!control_.empty()) return {INT64_MIN};
-  return active() ? std::min(close_at_, own_deadline()) : close_at_;
+void ModelComm::compute_deadline() const {
+  stale_ = false;
+  freed_seen_ = context_.freed;
+  deadline_ = active() ? std::min(close_at_, own_deadline()) : close_at_;
+  if (!control_.empty()) deadline_ = {INT64_MIN};
 }
 
 bool ModelComm::transmit(TimeNs now, TimeNs horizon, transport::TxSlot& slot) {
+  if (next_deadline() > horizon) return false;
+  stale_ = true;
   if (control_.empty()) {
     slot.trailer_bytes = 0;
     slot.id = 0;
@@ -163,7 +171,7 @@ void ModelComm::fail(TimeNs now, std::string why, Reason reason) {
 
 void ModelComm::close(TimeNs now) {
   if (closing_) return;
-  closing_ = true;
+  stale_ = closing_ = true;
   if (state_ == CommState::kReady && !peer_closed_) {
     state_ = CommState::kClosed;
     fail_requests();

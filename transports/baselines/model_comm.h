@@ -27,6 +27,7 @@ struct ModelContext {
   ModelCounters counters;
   std::vector<std::unique_ptr<transport::Path>> paths;  // of queue pairs: one for each way
   uint64_t draws = 0;
+  uint64_t freed = 0;  // counts what may have made room on a path that others wait for
 
   uint64_t random();
   // For packets of `header_bytes` (as model_wire.h counts them) before a full payload.
@@ -61,7 +62,10 @@ class ModelComm {
 
   void on_arrival(const Arrival& arrival);
   void on_timeout(TimeNs now);
-  TimeNs next_deadline() const;
+  TimeNs next_deadline() const {
+    if (stale_ || freed_seen_ != context_.freed) compute_deadline();
+    return deadline_;
+  }
   // One packet that leaves at `horizon` or before; false if there is none.
   bool transmit(TimeNs now, TimeNs horizon, transport::TxSlot& slot);
   std::optional<uint64_t> post(TimeNs now, const transport::Buffer& buffer, uint32_t tag);
@@ -103,6 +107,7 @@ class ModelComm {
   ModelContext& context_;
 
  private:
+  void compute_deadline() const;
   bool active() const { return state_ == transport::CommState::kReady || !flushed(); }
   void fail_requests();
   void send_close(TimeNs now);
@@ -119,6 +124,9 @@ class ModelComm {
   transport::Reason close_reason_ = transport::Reason::kNone;
   int closes_left_ = 0;
   TimeNs close_at_ = kNever;
+  mutable TimeNs deadline_ = kNever;
+  mutable bool stale_ = true;
+  mutable uint64_t freed_seen_ = 0;
 };
 
 }  // namespace farspan::baselines

@@ -104,7 +104,7 @@ void ModelEndpoint::stop_listening(ListenId listener) {
     entries_.erase(id);
   }
   closed.waiting.clear();
-  update();
+  stale_ = true;
 }
 
 std::optional<CommId> ModelEndpoint::accept(ListenId listener) {
@@ -130,7 +130,7 @@ Result<CommId> ModelEndpoint::connect(TimeNs now, uint64_t token, std::span<cons
   entry.give_up_at = now + context_.config.timeout;
   entry.retry_after = context_.config.handshake_retry;
   ask(now, id, entry);
-  update();
+  stale_ = true;
   return CommId{id};
 }
 
@@ -153,10 +153,11 @@ void ModelEndpoint::close(TimeNs now, CommId comm) {
   found->second.released = true;
   if (found->second.comm) {
     found->second.comm->close(now);
+    released_.push_back(comm.value);
   } else {
     entries_.erase(found);
   }
-  update();
+  reap();
 }
 
 std::optional<RequestId> ModelEndpoint::post_send(TimeNs now, CommId id,
@@ -164,7 +165,7 @@ std::optional<RequestId> ModelEndpoint::post_send(TimeNs now, CommId id,
   ModelComm* comm = find(id);
   if (comm == nullptr || !comm->sends()) return std::nullopt;
   const auto number = comm->post(now, buffer, tag);
-  update();
+  stale_ = true;
   if (!number) return std::nullopt;
   return RequestId{id.value, static_cast<uint32_t>(*number)};
 }
@@ -174,7 +175,7 @@ std::optional<RequestId> ModelEndpoint::post_recv(TimeNs now, CommId id,
   ModelComm* comm = find(id);
   if (comm == nullptr || comm->sends()) return std::nullopt;
   const auto number = comm->post(now, buffer, tag);
-  update();
+  stale_ = true;
   if (!number) return std::nullopt;
   return RequestId{id.value, static_cast<uint32_t>(*number)};
 }
@@ -274,7 +275,7 @@ void ModelEndpoint::on_datagrams(TimeNs, std::span<const transport::RxView> rece
       ++context_.counters.dropped;
     }
   }
-  update();
+  reap();
 }
 
 size_t ModelEndpoint::poll_transmit(TimeNs now, TimeNs horizon,
@@ -296,7 +297,7 @@ size_t ModelEndpoint::poll_transmit(TimeNs now, TimeNs horizon,
     count += sent ? 1 : 0;
     turn_ = entry->first;
   }
-  update();
+  stale_ = true;
   return count;
 }
 
@@ -308,25 +309,26 @@ void ModelEndpoint::on_timeout(TimeNs now) {
       handshake_timeout(now, id, entry);
     }
   }
-  update();
+  reap();
 }
 
-void ModelEndpoint::update() {
-  TimeNs next = stateless_.empty() ? kNever : TimeNs{INT64_MIN};
-  for (auto at = entries_.begin(); at != entries_.end();) {
-    const Entry& entry = at->second;
-    if (!entry.comm) {
-      next = std::min(next, entry.retry_at);
-    } else if (entry.released && entry.comm->gone()) {
-      by_client_.erase(entry.client);
-      at = entries_.erase(at);
-      continue;
-    } else {
-      next = std::min(next, entry.comm->next_deadline());
-    }
-    ++at;
+void ModelEndpoint::compute_deadline() const {
+  stale_ = false;
+  deadline_ = stateless_.empty() ? kNever : TimeNs{INT64_MIN};
+  for (const auto& [id, entry] : entries_) {
+    deadline_ = std::min(deadline_, entry.comm ? entry.comm->next_deadline() : entry.retry_at);
   }
-  deadline_ = next;
+}
+
+void ModelEndpoint::reap() {
+  stale_ = true;
+  std::erase_if(released_, [&](uint32_t id) {
+    const Entry& entry = entries_.at(id);
+    if (!entry.comm->gone()) return false;
+    by_client_.erase(entry.client);
+    entries_.erase(id);
+    return true;
+  });
 }
 
 }  // namespace farspan::baselines

@@ -29,7 +29,10 @@ class ModelEndpoint final : public transport::Endpoint {
   size_t poll_transmit(TimeNs now, TimeNs horizon, std::span<transport::TxSlot> slots) override;
   void on_sent(TimeNs, std::span<const transport::Sent>) override {}
   void on_timeout(TimeNs now) override;
-  TimeNs next_deadline() const override { return deadline_; }
+  TimeNs next_deadline() const override {
+    if (stale_) compute_deadline();
+    return deadline_;
+  }
   std::optional<transport::Event> poll_event() override { return context_.events.pop(); }
 
   Result<transport::ListenId> listen(uint64_t& token) override;
@@ -80,16 +83,19 @@ class ModelEndpoint final : public transport::Endpoint {
   std::unique_ptr<ModelComm> make_comm(const CommSetup& setup);
   ModelComm* find(transport::CommId comm) const;
   uint64_t fingerprint() const;
-  void update();  // after anything that may have changed a deadline
+  void compute_deadline() const;
+  void reap();  // the comms that are gone
 
   ModelContext context_;
   std::map<uint32_t, Entry> entries_;
   std::map<std::pair<uint64_t, uint32_t>, uint32_t> by_client_;  // address, its comm -> ours
   std::vector<Listener> listeners_;
   std::deque<transport::TxSlot> stateless_;
+  std::vector<uint32_t> released_;  // comms that the user has closed
   uint32_t next_id_ = 1;
   uint32_t turn_ = 0;  // the comm that sent last
-  TimeNs deadline_ = kNever;
+  mutable TimeNs deadline_ = kNever;
+  mutable bool stale_ = true;
 };
 
 }  // namespace farspan::baselines

@@ -165,6 +165,7 @@ void RcComm::on_packet(const Arrival& arrival) {
   uint32_t count = 0;
   if ((head.kind != Kind::kAck && head.kind != Kind::kNak) || !arrival.read(count)) return;
   ++context_.counters.control_received;
+  ++context_.freed;
   const uint64_t number = pair.requester->expand(head.number);
   // A go-back-N NAK says as well that everything before has come.
   if (head.kind == Kind::kAck || !context_.config.rc.selective) {
@@ -258,6 +259,7 @@ void RcComm::end_part(uint64_t message, uint64_t bytes) {
 // --- Time -----------------------------------------------------------------------------------
 
 void RcComm::on_deadline(TimeNs now) {
+  ++context_.freed;
   for (QueuePair& pair : pairs_) {
     pair.requester->on_timeout(now);
     check_retries(now, pair);

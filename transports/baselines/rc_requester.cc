@@ -57,7 +57,7 @@ uint32_t RcRequester::wire_bytes(uint64_t number) const {
 TimeNs RcRequester::departure(TimeNs now) const {
   const uint64_t number = upcoming();
   if (exhausted_ || number == end_ || number - oldest_ >= config_.window_packets ||
-      !path_->has_room(wire_bytes(number))) {
+      !path_->has_room(kFramingBytes + kHeadBytes + config_.payload_bytes)) {
     return kNever;
   }
   return path_->next_departure(now);
