@@ -184,6 +184,8 @@ void AddNetOptions(cli::Options& options) {
   add("preset", text(""),
       "default or tuned: channels, buffsize and what follows for --rate and --rtt, but for what is "
       "given");
+  add("channels", number(1), "parallel rings (NCCL's channels)");
+  add("buffsize", text("4M"), "of a lane, in 8 slots (NCCL_BUFFSIZE)");
   add("sockets", number(1), "tcp: connections per lane");
   add("tcp-congestion", text(""), "net tcp: cubic, bbr, … (default: the system's)");
   add("tcp-buffer", text("0"), "tcp: socket buffers; 0: the kernel grows them (sim: its greatest)");

@@ -48,8 +48,6 @@ cli::Options MakeOptions() {
   add("schedule", po::value<std::string>(),
       "ring, direct or hierarchical (default: ring where there is one)");
   add("ranks-per-site", number(1), "ranks of a site are neighbours");
-  add("channels", number(1), "parallel rings (NCCL's channels)");
-  add("buffsize", text("4M"), "of a lane, in 8 slots (NCCL_BUFFSIZE)");
   add("rank", po::value<uint32_t>(), "of this process");
   add("world", po::value<uint32_t>(), "number of ranks (default 2)");
   add("root", text(""), "where rank 0 listens: 10.0.0.1:7000");

@@ -1,10 +1,13 @@
-"""Programs that measure: ping, iperf3, tshark, and the lab's own farspan-probe."""
+"""Programs that measure: ping, iperf3, tshark, and the lab's own farspan-probe and farspan-flow."""
 
 import contextlib
 import json
+import os
 import re
+import resource
 import subprocess
 import time
+from pathlib import Path
 
 from lab.engine import binary
 from lab.system import LabError, realtime, run, stop, wait_until
@@ -139,6 +142,53 @@ def probe_rtt(source, target, count=600, pps=400, payload=64, port=5601, timeout
                    count, "--pps", pps, "--size", payload, "--idle", timeout_s)
     with listening(target, *reflect):
         return json.loads(source.run(*rtt))
+
+
+class CpuTime:
+    """CPU seconds of the programs that end within the block, and of the kernel's softirqs meanwhile.
+
+    Softirqs are where the hosts' network stacks receive. They are counted for the whole machine, so
+    what delivers frames into the engine's ring is in them too; the engine's own time is not.
+    """
+
+    def __enter__(self):
+        self.before = self._now()
+        return self
+
+    def __exit__(self, *_):
+        programs, softirq = (a - b for a, b in zip(self._now(), self.before))
+        self.seconds = {"programs_s": programs, "softirq_s": softirq, "total_s": programs + softirq}
+
+    @staticmethod
+    def _now():
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ticks = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[7])
+        return children.ru_utime + children.ru_stime, ticks / os.sysconf("SC_CLK_TCK")
+
+
+def flow(source, target, *options, port=5700, limit_s=60):
+    """Messages by farspan-flow: the receiver's JSON with the sender's and the CPU time inside."""
+    def begin(host, role):
+        command = (*realtime(10, binary("farspan-flow", "tests/lab")), role, "--root",
+                   f"{target.address}:{port}", "--local", f"{host.address}:0", *options)
+        process = host.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        stack.callback(stop, process)
+        return process
+
+    def end(process):
+        try:
+            out, errors = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"farspan-flow {' '.join(options)}: not within {limit_s} s") from error
+        if process.returncode != 0:
+            raise LabError(f"farspan-flow {' '.join(options)}: {errors.strip()}")
+        return json.loads(out)
+
+    with CpuTime() as cpu, contextlib.ExitStack() as stack:
+        receiver, sender = begin(target, "receive"), begin(source, "send")
+        result = {**end(receiver), "sent": end(sender)}
+    return {**result, "cpu": cpu.seconds, "cpu_s_per_GB": cpu.seconds["total_s"] * 1e9
+            / max(result["bytes"], 1)}
 
 
 def iperf3(source, target, *options, seconds=5, port=5201):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from lab import measure, table
+from lab import measure, table, transports
 from lab.engine import Engine, emulator_binary
 from lab.stats import clopper_pearson, mathis_bits_per_s, median
 from lab.system import (ROOT, LabError, Unavailable, give_to_invoker, lab_lacks, signals_end_it,
@@ -208,10 +208,24 @@ def run_lab(scenario, keep, out, say):
         rows += certificate_rows(certificate)
         results["invalid"] = certificate["reasons"] if certificate else []
         results["floor"] = base
-        for name in ("engine.log", "floor.log"):
+        results["transports"] = compare_transports(lab, scenario, say)
+        for name in ("engine.log", "floor.log", "transports.log"):
             (out / name).write_text((lab.directory / name).read_text())
         (out / "certificate.json").write_text(json.dumps(certificate, indent=2) + "\n")
     return rows, results
+
+
+def compare_transports(lab, scenario, say):
+    """Span and kernel TCP on this link, each from its first moment on, with a verdict of their own."""
+    a, b = lab.hosts.values()
+    with Engine(lab, "--wire", "a,b", *scenario.arguments(), name="transports") as engine:
+        rows = []
+        for contender in transports.contenders(scenario.rate[0]):
+            if contender.buffers is transports.TUNED_BUFFERS:
+                say(f"transports: {contender.name}")
+                rows.append(transports.run(contender, a, b, engine, seconds=3))
+        certificate = engine.stop()
+    return {"rows": rows, "certificate": certificate}
 
 
 def wait_for_enter(lab, engine):
@@ -285,6 +299,10 @@ def main():
             out.rmdir()
         give_to_invoker(out.parent)
     print("\n" + table.text(rows) + "\n")
+    compared = results["transports"]
+    valid = compared["certificate"] and compared["certificate"]["valid"]
+    print(f"Transports on the same link, one direction; certificate {'VALID' if valid else 'INVALID'}:\n"
+          f"{transports.text(compared['rows'])}\n")
     for reason in results["invalid"]:
         say(f"INVALID: {reason}")
     passed = write_results(out, dataclasses.asdict(scenario), rows, results)

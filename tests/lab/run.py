@@ -13,6 +13,7 @@ import scenarios_frames  # noqa: E402,F401
 import scenarios_lab  # noqa: E402,F401
 import scenarios_mesh  # noqa: E402,F401
 import scenarios_pfc  # noqa: E402,F401
+import scenarios_span  # noqa: E402,F401
 import scenarios_wire  # noqa: E402,F401
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""Span over UDP between two hosts: whatever the link does, every byte comes once and in order."""
+
+import os
+import shutil
+import threading
+
+from harness import at_least, engine, scenario
+from lab import measure, table
+from lab.engine import binary
+from lab.system import ROOT, Unavailable
+from lab.topology import Lab
+
+BAD_LINK = ("--delay", "5 ms", "--rate", "200 Mbps", "--limit", "20 ms", "--loss", "1e-2",
+            "--set", 'link.wire.jitter={deviation="300 us", reorder=true}',
+            "--set", "link.wire.duplicate=1e-2", "--set", "link.wire.corrupt=1e-2")
+BURSTS = ("--delay", "20 ms", "--rate", "200 Mbps", "--limit", "20 ms", "--set",
+          'link.wire.loss={model="gilbert-elliott", p="1e-3", r="10 %"}')
+FLOW = ("--net", "udp", "--check", "--vary", "--message", "100K", "--depth", "4")
+
+
+def _flow_rows(rows, name, a, b, *options):
+    result = measure.flow(a, b, *FLOW, "--seconds", "800 ms", *options, limit_s=30)
+    rows.append(table.exactly(f"{name}: messages wrong or missing", 0,
+                              result["wrong"] + result["sent"]["messages"] - result["messages"],
+                              f"{result['messages']} messages, {result['bytes']} bytes"))
+    rows.append(at_least(f"{name}: messages", 5, result["messages"]))
+
+
+@scenario
+def span_correctness(rows):
+    """A sample of the suite that virtual time runs 10,000 times; how late the engine is does not
+    matter here, so its certificate is not asked."""
+    with Lab(["a", "b"]) as lab:
+        a, b = lab.hosts.values()
+        with engine(lab, *BAD_LINK, valid=False) as running:
+            for recovery, congestion in (("sr", "bbr"), ("ec", "cubic"), ("auto", "swift")):
+                _flow_rows(rows, f"{recovery}, {congestion}", a, b, "--recovery", recovery,
+                           "--congestion", congestion)
+            cut = threading.Timer(0.5, running.call, ("POST", "/api/v1/links/wire/cut",
+                                                      {"for": "300 ms"}))
+            cut.start()
+            _flow_rows(rows, "an outage of 300 ms", a, b, "--recovery", "auto")
+            cut.join()
+            for name in ("emulated_dropped", "duplicated", "corrupted"):
+                count = running.metric(f"farspan_link_{name}_packets_total")
+                rows.append(at_least(f"packets {name.replace('_', ' ')} by the link", 5, int(count)))
+            lost = running.metric("farspan_link_emulated_dropped_packets_total", cause="cut")
+            rows.append(at_least("packets lost in the outage", 1, int(lost)))
+            spoilt = measure.flow(a, b, *FLOW, "--seconds", "200 ms", "--spoil", "3", limit_s=30)
+            rows.append(table.exactly("the twin: one byte sent wrong", 1, spoilt["wrong"]))
+        with engine(lab, *BURSTS, valid=False):
+            for recovery, congestion in (("gbn", "fixed"), ("auto", "dcqcn")):
+                _flow_rows(rows, f"{recovery}, {congestion}, bursts of loss", a, b, "--recovery",
+                           recovery, "--congestion", congestion, "--rate", "50 Mbps")
+
+
+@scenario
+def mpirun(rows):
+    """Open MPI's mpirun starts the ranks on both hosts; they find each other by its environment."""
+    if shutil.which("mpirun") is None:
+        raise Unavailable("mpirun is missing: apt install openmpi-bin")
+    with Lab(["a", "b"]) as lab:
+        a, b = lab.hosts.values()
+        hosts = " ".join(f"{h.address}={h.namespace}" for h in (a, b))
+        options = ("--allow-run-as-root", "--host", f"{a.address},{b.address}", "-np", 2, "--mca",
+                   "plm_rsh_agent", ROOT / "scripts/lab/rsh_agent.sh", "--mca", "oob_tcp_if_include",
+                   "eth0", "--mca", "plm_rsh_no_tree_spawn", 1)
+        bench = (binary("farspan", "transports"), "bench", "all_reduce", "--root",
+                 f"{a.address}:7000", "-b", "256K", "-e", "1M", "-f", "4", "-n", "2", "-w", "1")
+        with engine(lab, "--delay", "1 ms", "--rate", "1 Gbps", valid=False) as running:
+            for net in ("udp", "tcp"):
+                crossed = lambda: int(running.metric("farspan_link_forwarded_bytes_total",
+                                                     direction="ba"))
+                before = crossed()
+                out = a.run("mpirun", *options, *bench, "--net", net, timeout=60,
+                            env={**os.environ, "FARSPAN_LAB_HOSTS": hosts})
+                sizes = [line.split() for line in out.splitlines() if line and line[0] != "#"]
+                rows.append(table.exactly(f"{net}: sizes in rank 0's table", ["262144", "1048576"],
+                                          [line[0] for line in sizes]))
+                rows.append(table.exactly(f"{net}: wrong elements", ["0"] * 4,
+                                          [line[i] for line in sizes for i in (8, -1)]))
+                # A rank gives its peer each size once in every one of 3 iterations, twice.
+                rows.append(at_least(f"{net}: bytes from b to a", 6 * (1 << 20),
+                                     crossed() - before))
