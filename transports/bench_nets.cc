@@ -19,12 +19,15 @@
 #include "transports/testbed/endpoints.h"
 #include "transports/testbed/presets.h"
 #include "transports/testbed/sim_group.h"
+#include "transports/verbs_net.h"
 
 namespace farspan {
 namespace {
 
 namespace po = boost::program_options;
 using transport::SpanConfig;
+
+constexpr uint32_t kUdpPayload = 1408;  // fits an Ethernet frame
 
 std::string Text(const po::variables_map& values, const char* name) {
   return values[name].as<std::string>();
@@ -48,8 +51,8 @@ Result<void> LoadPolicies(const po::variables_map& values) {
   return {};
 }
 
-// Span in real time: datagrams that fit an Ethernet frame.
-Result<SpanConfig> ReadSpan(const po::variables_map& values, uint64_t seed, TimeNs timeout) {
+// Span in real time; 0 bytes of payload where none were asked for.
+Result<SpanConfig> ReadSpan(const po::variables_map& values, TimeNs timeout) {
   if (auto loaded = LoadPolicies(values); !loaded) return tl::unexpected(loaded.error());
   SpanConfig config;
   config.recovery = Text(values, "recovery");
@@ -58,13 +61,14 @@ Result<SpanConfig> ReadSpan(const po::variables_map& values, uint64_t seed, Time
   } else {
     config.congestion = congestion;
   }
-  const uint32_t payload = values["payload"].as<uint32_t>();
-  config.payload_bytes = payload != 0 ? payload : 1408;
+  config.payload_bytes = values["payload"].as<uint32_t>();
   const auto rate = Read(values, "rate", ParseRate);
   if (!rate) return tl::unexpected(rate.error());
+  if (getrandom(&config.seed, sizeof config.seed, 0) != sizeof config.seed) {
+    return Fail(ErrorCode::kMachine, "the system gives no random numbers");
+  }
   config.controller.rate = *rate;
-  config.controller.seed = seed;
-  config.seed = seed;
+  config.controller.seed = config.seed;
   config.timeout = timeout;
   return config;
 }
@@ -94,12 +98,9 @@ Result<std::unique_ptr<transport::Transport>> OpenTcp(const po::variables_map& v
 
 Result<std::unique_ptr<transport::Transport>> OpenSpan(const po::variables_map& values,
                                                        const SocketAddress& local, TimeNs timeout) {
-  uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) {
-    return Fail(ErrorCode::kMachine, "the system gives no random numbers");
-  }
-  auto config = ReadSpan(values, seed, timeout);
+  auto config = ReadSpan(values, timeout);
   if (!config) return tl::unexpected(config.error());
+  if (config->payload_bytes == 0) config->payload_bytes = kUdpPayload;
   config->granularity = udp::UdpTransport::kGranularity;
   auto span = transport::Span::Create(*config);
   if (!span) return tl::unexpected(span.error());
@@ -108,6 +109,18 @@ Result<std::unique_ptr<transport::Transport>> OpenSpan(const po::variables_map& 
   auto opened = udp::UdpTransport::Open(udp, std::move(*span), SpanProperties(*config));
   if (!opened) return tl::unexpected(opened.error());
   return std::unique_ptr<transport::Transport>(std::move(*opened));
+}
+
+Result<std::unique_ptr<transport::Transport>> OpenVerbs(const po::variables_map& values,
+                                                        const SocketAddress& local,
+                                                        TimeNs timeout) {
+  verbs::PortChoice choice;
+  choice.device = Text(values, "verbs-device");
+  if (values.count("gid-index") > 0) choice.gid_index = values["gid-index"].as<uint32_t>();
+  choice.local = local;
+  auto config = ReadSpan(values, timeout);
+  if (!config) return tl::unexpected(config.error());
+  return OpenSpanOverVerbs(choice, *config);
 }
 
 // Another name than those of virtual time is a library's.
@@ -175,12 +188,16 @@ void AddNetOptions(cli::Options& options) {
   };
   auto add = options.visible.add_options();
   const auto number = [](uint32_t value) { return po::value<uint32_t>()->default_value(value); };
-  add("net", text("tcp"), "tcp (kernel TCP), udp (Span) or sim (virtual time)");
+  add("net", text("tcp"),
+      "tcp (kernel TCP), udp (Span), verbs (Span over RoCE) or sim (virtual time)");
   add("transport", text(""),
       "sim: span, or a baseline's model: rc-gbn, rc-sr, tcp; or a library in place of --net: "
       "./libmine.so (see farspan conform)");
   add("transport-options", text(""),
       "what the library is told; of an NCCL plugin device=N,version=V");
+  add("verbs-device", text(""), "verbs: mlx5_0 or mlx5_0:2 (default: that of the local address)");
+  add("gid-index", po::value<uint32_t>(),
+      "verbs: NCCL_IB_GID_INDEX (default: RoCEv2, the local address's)");
   add("preset", text(""),
       "default or tuned: channels, buffsize and what follows for --rate and --rtt, but for what is "
       "given");
@@ -196,11 +213,13 @@ void AddNetOptions(cli::Options& options) {
   add("adaptive-retrans", number(1), "rc: the NIC's own, earlier timer");
   add("recovery", text("auto"), "span: gbn, sr, ec or auto");
   add("congestion", text(""),
-      "udp, sim: fixed, cubic, bbr, swift or dcqcn (default: span bbr, rc fixed, tcp cubic)");
+      "udp, verbs, sim: fixed, cubic, bbr, swift or dcqcn (default: span bbr, rc fixed, tcp "
+      "cubic)");
   add("policy", text(""), "span: a library that adds names to these two: ./mine.so");
   add("payload", number(0),
-      "udp, sim: bytes of a datagram (default: udp 1408, tcp 1448, sim 4096)");
-  add("rate", text("10 Gbps"), "udp: a ceiling (fixed: the rate); sim: of the WAN");
+      "udp, verbs, sim: bytes of a datagram (default: udp 1408, verbs what fits the path MTU, tcp "
+      "1448, sim 4096)");
+  add("rate", text("10 Gbps"), "udp, verbs: a ceiling (fixed: the rate); sim: of the WAN");
   add("rtt", text("25 ms"), "sim: between sites");
   add("loss", text("0"), "sim: of datagrams between sites, each way");
   add("queue", text("20 ms"), "sim: what the WAN's port holds, in time at its rate");
@@ -219,13 +238,15 @@ Result<std::unique_ptr<transport::Transport>> OpenNet(const po::variables_map& v
   const std::string net = Text(values, "net");
   if (IsLibrary(values)) return OpenDoor(values, local, timeout);
   const std::string transport = Text(values, "transport");
-  if (!transport.empty() && transport != (net == "udp" ? "span" : net)) {
+  if (!transport.empty() && transport != (net == "tcp" ? net : "span")) {
     return Fail(ErrorCode::kInvalid,
                 "'" + transport + "' runs in virtual time only: give it --net sim", "--transport");
   }
   if (net == "tcp") return OpenTcp(values, local, timeout);
   if (net == "udp") return OpenSpan(values, local, timeout);
-  return Fail(ErrorCode::kInvalid, "'" + net + "' is no net; there are tcp, udp, sim", "--net");
+  if (net == "verbs") return OpenVerbs(values, local, timeout);
+  return Fail(ErrorCode::kInvalid, "'" + net + "' is no net; there are tcp, udp, verbs, sim",
+              "--net");
 }
 
 Result<testbed::NcclPreset> ReadNccl(const po::variables_map& values) {

@@ -21,7 +21,7 @@ Result<uint64_t> ParseSize(const std::string& text);
 // The preset, if one was asked for, and what the command line says instead.
 Result<testbed::NcclPreset> ReadNccl(const boost::program_options::variables_map& values);
 
-// tcp: kernel TCP; udp: Span. `local` has port 0.
+// tcp: kernel TCP; udp and verbs: Span. `local` has port 0.
 Result<std::unique_ptr<transport::Transport>> OpenNet(
     const boost::program_options::variables_map& values, const SocketAddress& local,
     TimeNs timeout);

@@ -1,0 +1,172 @@
+// What the verbs driver builds and reads, without a device.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "transports/drivers/verbs/address_handles.h"
+#include "transports/drivers/verbs/send_ring.h"
+#include "transports/drivers/verbs/ud_address.h"
+
+namespace farspan::verbs {
+namespace {
+
+using transport::Address;
+using transport::TxSlot;
+
+constexpr UdAddress kPeer{{0xfd, 0x77, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, 0x123456};
+
+ibv_ah* Handle(uintptr_t number) { return reinterpret_cast<ibv_ah*>(number); }
+
+TEST(UdAddress, ComesBackAsItWas) {
+  const Address address = ToCore(kPeer);
+  ASSERT_TRUE(IsUdAddress(address));
+  EXPECT_EQ(FromCore(address).gid, kPeer.gid);
+  EXPECT_EQ(FromCore(address).queue_pair, kPeer.queue_pair);
+  Address other = address;
+  other.size = 16;
+  EXPECT_FALSE(IsUdAddress(other)) << "a socket's";
+}
+
+using Header = std::array<uint8_t, kGrhBytes>;
+
+// 10.77.0.1 to 10.77.0.2 with the traffic class given, behind 20 bytes of anything.
+Header Ipv4Header(uint8_t traffic_class, uint8_t before) {
+  Header header;
+  header.fill(before);
+  const std::array<uint8_t, 20> ip{
+      0x45, traffic_class, 0, 80, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 77, 0, 1, 10, 77, 0, 2};
+  std::copy(ip.begin(), ip.end(), header.begin() + 20);
+  uint32_t sum = 0;
+  for (size_t i = 0; i < ip.size(); i += 2) sum += static_cast<uint32_t>(ip[i] << 8 | ip[i + 1]);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  header[30] = static_cast<uint8_t>(~sum >> 8);
+  header[31] = static_cast<uint8_t>(~sum);
+  return header;
+}
+
+TEST(GlobalRouteHeader, TellsTheSenderAndTheMark) {
+  for (const uint8_t before : {0x00, 0x60, 0xff}) {  // 0x60 looks like IPv6
+    for (const uint8_t ecn : {0, 1, 2, 3}) {
+      const Header header = Ipv4Header(static_cast<uint8_t>(0x68 | ecn), before);
+      EXPECT_EQ(ToText(SourceOf(header)), "::ffff:10.77.0.1");
+      EXPECT_EQ(IsMarked(header), ecn == 3);
+      Header v6{0x66, static_cast<uint8_t>(0x80 | ecn << 4)};
+      std::copy(kPeer.gid.begin(), kPeer.gid.end(), v6.begin() + 8);
+      v6[20] = 0x45;  // within the source's bytes, as an IPv4 header would begin
+      Gid source = kPeer.gid;
+      source[12] = 0x45;
+      EXPECT_EQ(SourceOf(v6), source);
+      EXPECT_EQ(IsMarked(v6), ecn == 3);
+    }
+  }
+}
+
+struct Ring {
+  explicit Ring(size_t slots) : memory(slots * 64), ring(memory, 64, 7) {}
+  std::vector<uint8_t> memory;
+  SendRing ring;
+};
+
+struct Message {
+  std::vector<uint8_t> payload;
+  TxSlot slot;
+};
+
+Message Counting(uint8_t first, uint32_t header, uint32_t payload, uint32_t trailer) {
+  Message message;
+  std::iota(message.slot.header.begin(), message.slot.header.begin() + header, first);
+  message.slot.header_bytes = header;
+  message.payload.resize(payload);
+  std::iota(message.payload.begin(), message.payload.end(), static_cast<uint8_t>(first + header));
+  message.slot.payload = {message.payload.data(), payload, 0};
+  std::iota(message.slot.trailer.begin(), message.slot.trailer.begin() + trailer,
+            static_cast<uint8_t>(first + header + payload));
+  message.slot.trailer_bytes = trailer;
+  return message;
+}
+
+TEST(SendRing, ChainsWhatWasAddedWithOneCompletion) {
+  Ring made(4);
+  const std::array<Message, 3> messages{Counting(1, 20, 36, 8), Counting(100, 30, 0, 0),
+                                        Counting(200, 12, 9, 8)};
+  for (size_t i = 0; i < messages.size(); ++i) {
+    made.ring.add(messages[i].slot, Handle(i + 1), static_cast<uint32_t>(10 * i));
+  }
+  const ibv_send_wr* request = made.ring.take();
+  const std::array<uint8_t, 3> first{1, 100, 200};
+  const std::array<uint32_t, 3> bytes{64, 30, 29};
+  for (size_t i = 0; i < 3; ++i, request = request->next) {
+    ASSERT_NE(request, nullptr);
+    EXPECT_EQ(request->opcode, IBV_WR_SEND);
+    EXPECT_EQ(request->wr_id, i + 1);
+    EXPECT_EQ(request->send_flags == IBV_SEND_SIGNALED, i == 2);
+    EXPECT_EQ(request->wr.ud.ah, Handle(i + 1));
+    EXPECT_EQ(request->wr.ud.remote_qpn, 10 * i);
+    EXPECT_EQ(request->wr.ud.remote_qkey, kQueueKey);
+    ASSERT_EQ(request->num_sge, 1);
+    ASSERT_EQ(request->sg_list->length, bytes[i]);
+    EXPECT_EQ(request->sg_list->lkey, 7u);
+    const auto* data = reinterpret_cast<const uint8_t*>(request->sg_list->addr);
+    EXPECT_GE(data, made.memory.data());
+    for (uint32_t b = 0; b < bytes[i]; ++b) {
+      ASSERT_EQ(data[b], static_cast<uint8_t>(first[i] + b)) << i << " " << b;
+    }
+  }
+  EXPECT_EQ(request, nullptr);
+  EXPECT_EQ(made.ring.take(), nullptr) << "nothing new";
+}
+
+TEST(SendRing, NeverTouchesASlotThatIsOnItsWay) {
+  Ring made(4);
+  uint64_t sent = 0;
+  for (int round = 0; round < 50; ++round) {
+    const size_t count = 1 + static_cast<size_t>(round) % 3;
+    ASSERT_EQ(made.ring.room(), 4 - (made.ring.last() - made.ring.done()));
+    if (made.ring.room() < count) {
+      made.ring.completed(made.ring.last());
+      ASSERT_EQ(made.ring.room(), 4u);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      made.ring.add(Counting(static_cast<uint8_t>(sent++), 16, 0, 0).slot, Handle(1), 1);
+    }
+    size_t chained = 0;
+    for (const auto* r = made.ring.take(); r != nullptr; r = r->next) {
+      EXPECT_EQ(*reinterpret_cast<const uint8_t*>(r->sg_list->addr),
+                static_cast<uint8_t>(r->wr_id - 1));
+      ++chained;
+    }
+    ASSERT_EQ(chained, count);
+  }
+  EXPECT_EQ(made.ring.last(), sent);
+}
+
+TEST(AddressHandles, AreMadeOnceAndForgottenOnlyWhenNoRequestUsesThem) {
+  using Outcome = AddressHandles::Outcome;
+  const auto address = [](uint32_t number) { return ToCore({kPeer.gid, number}); };
+  uintptr_t made = 0;
+  std::vector<ibv_ah*> released;
+  {
+    AddressHandles handles(
+        [&](const Address& to, bool) {
+          return FromCore(to).queue_pair == 13 ? nullptr : Handle(++made);
+        },
+        [&](ibv_ah* handle) { released.push_back(handle); }, 2);
+    EXPECT_EQ(handles.find(address(1), false, 1, 0).handle, Handle(1));
+    EXPECT_EQ(handles.find(address(1), true, 2, 0).handle, Handle(2)) << "another traffic class";
+    EXPECT_EQ(handles.find(address(1), false, 3, 0).handle, Handle(1));
+    EXPECT_EQ(handles.find(address(2), false, 4, 1).outcome, Outcome::kAllBusy);
+    EXPECT_EQ(handles.find(address(2), false, 4, 2).handle, Handle(3)) << "request 2 has left";
+    EXPECT_EQ(released, std::vector{Handle(2)});
+    EXPECT_EQ(handles.find(address(13), false, 5, 9).outcome, Outcome::kNoWay);
+    EXPECT_EQ(handles.find(address(2), false, 6, 9).handle, Handle(3));
+    EXPECT_EQ(made, 3u);
+  }
+  EXPECT_EQ(released.size(), 3u) << "each once";
+}
+
+}  // namespace
+}  // namespace farspan::verbs
