@@ -48,6 +48,8 @@ cli::Options MakeOptions() {
   add("schedule", po::value<std::string>(),
       "ring, direct or hierarchical (default: ring where there is one)");
   add("ranks-per-site", number(1), "ranks of a site are neighbours");
+  add("compress", text("none"),
+      "all_reduce, direct or hierarchical: fp8 or int8 between sites, none elsewhere");
   add("rank", po::value<uint32_t>(), "of this process");
   add("world", po::value<uint32_t>(), "number of ranks (default 2)");
   add("root", text(""), "where rank 0 listens: 10.0.0.1:7000");
@@ -58,13 +60,25 @@ cli::Options MakeOptions() {
   return options;
 }
 
+// A ring cannot be compressed, so it is not the default of what is.
+Result<collectives::Schedule> ReadSchedule(const po::variables_map& values,
+                                           collectives::Collective collective,
+                                           testbed::Compression compression) {
+  if (values.count("schedule") > 0) {
+    return collectives::ParseSchedule(values["schedule"].as<std::string>());
+  }
+  if (compression == testbed::Compression::kNone) return collectives::DefaultSchedule(collective);
+  return values["ranks-per-site"].as<uint32_t>() > 1 ? collectives::Schedule::kHierarchical
+                                                     : collectives::Schedule::kDirect;
+}
+
 Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) {
   BenchOptions options;
   const auto collective = collectives::ParseCollective(values["collective"].as<std::string>());
   if (!collective) return tl::unexpected(collective.error());
-  const bool told = values.count("schedule") > 0;
-  const auto schedule = told ? collectives::ParseSchedule(values["schedule"].as<std::string>())
-                             : collectives::DefaultSchedule(*collective);
+  const auto compression = testbed::ParseCompression(values["compress"].as<std::string>());
+  if (!compression) return tl::unexpected(compression.error());
+  const auto schedule = ReadSchedule(values, *collective, *compression);
   if (!schedule) return tl::unexpected(schedule.error());
   const auto element = testbed::ParseElement(values["datatype"].as<std::string>());
   if (!element) return tl::unexpected(element.error());
@@ -83,6 +97,7 @@ Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) 
   options.shape.ranks_per_site = values["ranks-per-site"].as<uint32_t>();
   options.shape.channels = nccl->channels;
   options.element = *element;
+  if (auto able = options.compress(*compression); !able) return tl::unexpected(able.error());
   options.factor = values["stepfactor"].as<uint32_t>();
   options.iterations = values["iters"].as<uint32_t>();
   options.warm_up = values["warmup_iters"].as<uint32_t>();
@@ -150,10 +165,10 @@ Result<int> RunNet(const po::variables_map& values, const BenchOptions& options,
   if (!local) return tl::unexpected(local.error());
   auto transport = OpenNet(values, *local, *timeout);
   if (!transport) return tl::unexpected(transport.error());
-  const std::string run =
-      fmt::format("{} {} {}-{} x{} {}", collectives::ToText(options.shape.collective),
-                  collectives::ToText(options.shape.schedule), options.min_bytes, options.max_bytes,
-                  options.factor, testbed::ToText(options.element));
+  const std::string run = fmt::format(
+      "{} {} {}-{} x{} {} {}", collectives::ToText(options.shape.collective),
+      collectives::ToText(options.shape.schedule), options.min_bytes, options.max_bytes,
+      options.factor, testbed::ToText(options.element), testbed::ToText(options.compression));
   auto bootstrap = testbed::Bootstrap::Join({launched.rank, launched.world, *root, run, *timeout});
   if (!bootstrap) return tl::unexpected(bootstrap.error());
   testbed::NetGroup group(std::move(*bootstrap), std::move(*transport), *timeout);

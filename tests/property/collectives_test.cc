@@ -6,14 +6,14 @@
 #include <vector>
 
 #include "emulator/base/random.h"
-#include "tests/support/memory_transport.h"
-#include "transports/collectives/executor.h"
+#include "tests/support/memory_group.h"
 #include "transports/collectives/schedules.h"
 
 namespace farspan::collectives {
 namespace {
 
 using namespace farspan::literals;
+using Group = test::MemoryGroup;
 
 template <typename T>
 class Sum final : public Reducer {
@@ -30,63 +30,6 @@ class Sum final : public Reducer {
       std::memcpy(dst + at, &sum, sizeof(T));
     }
   }
-};
-
-// All ranks of one collective in one process.
-class Group {
- public:
-  Group(const Task& task, uint32_t slots, Reducer* reducer, TimeNs one_way = 1_ms)
-      : network_(task.ranks, one_way) {
-    for (uint32_t rank = 0; rank < task.ranks; ++rank) {
-      Task own = task;
-      own.rank = rank;
-      plans_.push_back(*MakePlan(own));
-      executors_.push_back(std::make_unique<Executor>(
-          network_.transport(rank), SlotConfig{slots, task.slot_bytes, reducer == nullptr},
-          reducer));
-    }
-    for (uint32_t rank = 0; rank < task.ranks; ++rank) {
-      for (const Lane& lane : plans_[rank].receives) connect(rank, lane);
-    }
-  }
-
-  // False if it stops short of the end.
-  bool run(const std::vector<Buffers>& buffers) {
-    for (size_t i = 0; i < plans_.size(); ++i) executors_[i]->start(plans_[i], buffers[i]);
-    done_.assign(plans_.size(), kNever);
-    while (true) {
-      bool all = true;
-      for (size_t i = 0; i < plans_.size(); ++i) {
-        if (!executors_[i]->progress()) return false;
-        if (executors_[i]->finished() && done_[i] == kNever) done_[i] = network_.now();
-        all = all && executors_[i]->finished();
-      }
-      if (all) return true;
-      const TimeNs next = network_.next();
-      if (next == kNever) return false;
-      network_.advance_to(next);
-    }
-  }
-
-  const Plan& plan(uint32_t rank) const { return plans_[rank]; }
-  TimeNs done(uint32_t rank) const { return done_[rank]; }
-  TimeNs now() const { return network_.now(); }
-  Executor& executor(uint32_t rank) { return *executors_[rank]; }
-  test::MemoryNetwork& network() { return network_; }
-
- private:
-  void connect(uint32_t rank, const Lane& lane) {
-    transport::Handle handle;
-    const auto listener = network_.transport(rank).listen(handle);
-    const auto sender = network_.transport(lane.peer).connect(handle);
-    executors_[lane.peer]->add_send_lane({rank, lane.channel}, *sender);
-    executors_[rank]->add_receive_lane(lane, *network_.transport(rank).accept(*listener));
-  }
-
-  test::MemoryNetwork network_;
-  std::vector<Plan> plans_;
-  std::vector<std::unique_ptr<Executor>> executors_;
-  std::vector<TimeNs> done_;
 };
 
 // Element i of what rank r brings; small enough that every sum is exact in the type.

@@ -73,6 +73,39 @@ TEST(BenchCommand, TwoSitesSaveTheOneWayDelayThatTheorySays) {
   EXPECT_EQ(BenchJson("sendrecv --net sim -c 0 -b 1M -e 1M -n 1")["label"], "virtual");
 }
 
+// Over all nets: the error of quantisation, no more and no less, and a quarter of the bytes.
+TEST(BenchCommand, CompressesBetweenSitesAndSaysTheError) {
+  struct Row {
+    const char* arguments;
+    double least, most;
+  };
+  for (const auto& [arguments, least, most] :
+       {Row{"--compress fp8", 0.02, 0.03},
+        {"--compress int8 --net udp --congestion fixed --rate 1Gbps -d bfloat16", 0.005, 0.008},
+        {"--compress int8 --net sim --world 3 --loss 1e-3", 0.007, 0.011},
+        {"--compress fp8 --net sim --world 4 --ranks-per-site 2 --loss 1e-3", 0.02, 0.03},
+        {"--compress int8 --world 4 --ranks-per-site 2", 0.005, 0.008}}) {
+    const auto json =
+        BenchJson("all_reduce -b 480000 -e 480000 -n 2 -w 1 " + std::string(arguments));
+    ASSERT_EQ(json["rows"].size(), 1u) << arguments;
+    for (const char* place : {"out_of_place", "in_place"}) {
+      const auto& times = json["rows"][0][place];
+      EXPECT_EQ(times["wrong"], 0) << arguments;
+      EXPECT_GT(times["relative_error"], least) << arguments;
+      EXPECT_LT(times["relative_error"], most) << arguments;
+    }
+  }
+  const auto wan_bytes = [](const char* how) {
+    const auto json = BenchJson(
+        "all_reduce --net sim -c 0 --schedule direct -b 1M -e 1M -n 1 "
+        "--compress " +
+        std::string(how));
+    return json["rows"][0]["wan_bytes"].get<double>();
+  };
+  EXPECT_EQ(wan_bytes("none"), 1048576);
+  EXPECT_EQ(wan_bytes("fp8"), 1048576 / 4 * (1 + 4.0 / 128));
+}
+
 TEST(BenchCommand, BadUsageIsSaidBeforeAnythingRuns) {
   for (const auto& [arguments, word] :
        {std::pair{"", "which collective"},
@@ -85,7 +118,11 @@ TEST(BenchCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"all_reduce --net quic", "tcp"},
         {"all_reduce --net sim --recovery hope", "auto"},
         {"all_reduce --net sim --loss 1", "%"},
-        {"all_reduce --schedule hierarchical --ranks-per-site 2", "two sites"}}) {
+        {"all_reduce --schedule hierarchical --ranks-per-site 2", "two sites"},
+        {"all_reduce --compress fp4", "int8"},
+        {"all_reduce --compress fp8 --schedule ring", "direct"},
+        {"all_gather --compress fp8", "all_reduce"},
+        {"all_reduce --compress fp8 -d half", "bfloat16"}}) {
     const auto run = Execute(std::string(FARSPAN_PROGRAM) + " bench " + arguments + " 2>&1");
     EXPECT_EQ(run.exit_code, 2) << arguments << run.output;
     EXPECT_NE(run.output.find(word), std::string::npos) << arguments << run.output;

@@ -9,10 +9,10 @@ constexpr uint32_t kGather = 1;
 
 class Direct {
  public:
-  explicit Direct(const Task& task) : task_(task) {}
+  explicit Direct(const Task& task) : task_(task) { plan_.codec = task.codec; }
 
   Plan swap() {
-    const uint16_t sent = scatter(1 - task_.rank, {0, task_.bytes});
+    const uint16_t sent = scatter(1 - task_.rank, {0, task_.bytes}, true);
     add_up({0, task_.bytes}, 0, {}, sent);  // in place, the input must have gone first
     return std::move(plan_);
   }
@@ -21,7 +21,8 @@ class Direct {
     for_each_peer([&](uint32_t peer) { scatter(peer, segment(peer)); });
     std::vector<uint16_t> all;
     for_each_peer([&](uint32_t peer) { all.push_back(plan_.send_lane(peer, kGather)); });
-    add_up(segment(task_.rank), segment(task_.rank).begin, all);
+    const Range own = segment(task_.rank);
+    add_up(own, own.begin, all, coded() ? code_own(own) : kLocal);
     for_each_peer([&](uint32_t peer) { gather(peer, segment(peer), kGather); });
     return std::move(plan_);
   }
@@ -68,13 +69,29 @@ class Direct {
     for (uint32_t i = 1; i < task_.ranks; ++i) visit((task_.rank + i) % task_.ranks);
   }
 
-  // The index of the program that sends a range of the input.
-  uint16_t scatter(uint32_t peer, Range range) {
-    Program program;
+  bool coded() const { return task_.codec != nullptr; }
+
+  // The index of the program that sends a range of the input; its code is kept if asked for.
+  uint16_t scatter(uint32_t peer, Range range, bool keep = false) {
     const uint16_t lane = plan_.send_lane(peer, kScatter);
+    return contribute(range, [&](Primitive& primitive, uint64_t at) {
+      (coded() ? primitive.coded_sends : primitive.sends) = {lane};
+      if (coded() && keep) primitive.coded_target = {Memory::kScratch, at - range.begin};
+    });
+  }
+  // The index of the program that keeps the code of what this rank adds up itself.
+  uint16_t code_own(Range range) {
+    return contribute(range, [&](Primitive& primitive, uint64_t at) {
+      primitive.coded_target = {Memory::kScratch, at - range.begin};
+    });
+  }
+
+  template <typename Finish>
+  uint16_t contribute(Range range, Finish finish) {
+    Program program;
     ForEachSlot(range, task_.slot_bytes, [&](uint64_t at, uint64_t bytes) {
-      program.push_back(
-          {.sources = {kLocal}, .local = {Memory::kInput, at}, .sends = {lane}, .bytes = bytes});
+      program.push_back({.sources = {kLocal}, .local = {Memory::kInput, at}, .bytes = bytes});
+      finish(program.back(), at);
     });
     plan_.programs.push_back(std::move(program));
     return static_cast<uint16_t>(plan_.programs.size() - 1);
@@ -85,6 +102,7 @@ class Direct {
     const uint16_t lane = plan_.receive_lane(peer, channel);
     ForEachSlot(range, task_.slot_bytes, [&](uint64_t at, uint64_t bytes) {
       Primitive primitive{.sources = {lane}, .target = {Memory::kOutput, at}, .bytes = bytes};
+      primitive.coded_sources = coded();
       if (after != kLocal) wait_for(primitive, after, program.size());
       program.push_back(std::move(primitive));
     });
@@ -109,10 +127,12 @@ class Direct {
     for (uint32_t rank = 0; rank < task_.ranks; ++rank) {
       sum.sources.push_back(rank == task_.rank ? kLocal : plan_.receive_lane(rank, kScatter));
     }
-    sum.sends = sends;
+    (coded() ? sum.coded_sends : sum.sends) = sends;
+    sum.coded_sources = coded();
+    if (coded()) plan_.scratch_bytes = SlotsOf(range, task_.slot_bytes) * task_.slot_bytes;
     Program program;
     ForEachSlot(range, task_.slot_bytes, [&](uint64_t at, uint64_t bytes) {
-      sum.local = {Memory::kInput, at};
+      sum.local = coded() ? Slice{Memory::kScratch, at - range.begin} : Slice{Memory::kInput, at};
       sum.target = {Memory::kOutput, to + at - range.begin};
       sum.bytes = bytes;
       if (after != kLocal) wait_for(sum, after, program.size());

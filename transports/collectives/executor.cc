@@ -88,7 +88,10 @@ void Executor::start(const Plan& plan, const Buffers& buffers) {
   map(plan.sends, sends_, send_of_);
   plan_ = &plan;
   buffers_ = buffers;
-  if (!config_.lengths_only) scratch_.resize(plan.scratch_bytes);
+  if (!config_.lengths_only) {
+    scratch_.resize(plan.scratch_bytes);
+    if (plan.codec != nullptr) code_.resize(config_.slot_bytes);
+  }
   running_.clear();
   unfinished_ = 0;
   for (const Program& program : plan.programs) {
@@ -177,36 +180,44 @@ bool Executor::ready(const Primitive& primitive) const {
     const LaneState& lane = receives_[receive_of_[source]];
     if (lane.arrived == lane.done) return false;
   }
-  return std::all_of(primitive.sends.begin(), primitive.sends.end(), [&](uint16_t send) {
+  const auto has_credit = [&](uint16_t send) {
     const LaneState& lane = sends_[send_of_[send]];
     return lane.posted < lane.done + lane.slots() &&
            transport_.state(lane.comm) != transport::CommState::kConnecting;
-  });
+  };
+  return std::all_of(primitive.sends.begin(), primitive.sends.end(), has_credit) &&
+         std::all_of(primitive.coded_sends.begin(), primitive.coded_sends.end(), has_credit);
 }
 
 // The lanes are ready and have free slots, so that a refused send is a failed comm.
-bool Executor::perform(const Primitive& primitive) {
-  std::byte* result = nullptr;
-  if (!config_.lengths_only) {
-    result = primitive.target.memory != Memory::kNone ? place(primitive.target) : result_.data();
-    compute(primitive, result);
-  }
-  for (const uint16_t send : primitive.sends) {
+bool Executor::give(const std::vector<uint16_t>& sends, const std::byte* what, uint64_t bytes) {
+  for (const uint16_t send : sends) {
     LaneState& lane = sends_[send_of_[send]];
     std::byte* slot = lane.slot(lane.posted);
-    if (slot != nullptr) std::memcpy(slot, result, primitive.bytes);
-    const auto request =
-        transport_.post_send(lane.comm, {slot, primitive.bytes, lane.registered}, 0);
+    if (slot != nullptr) std::memcpy(slot, what, bytes);
+    const auto request = transport_.post_send(lane.comm, {slot, bytes, lane.registered}, 0);
     if (!request) return fail(lane, "sending to");
     lane.requests[lane.posted++ % lane.slots()] = *request;
   }
+  return true;
+}
+
+bool Executor::perform(const Primitive& primitive) {
+  const bool coded = primitive.coded_sources || primitive.makes_code();
+  const uint64_t coded_bytes = coded ? plan_->codec->coded_bytes(primitive.bytes) : 0;
+  const Made made = config_.lengths_only ? Made{} : compute(primitive);
+  if (!give(primitive.sends, made.values, primitive.bytes) ||
+      !give(primitive.coded_sends, made.code, coded_bytes)) {
+    return false;
+  }
+  const uint64_t expected = primitive.coded_sources ? coded_bytes : primitive.bytes;
   for (const uint16_t source : primitive.sources) {
     if (source == kLocal) continue;
     LaneState& lane = receives_[receive_of_[source]];
-    if (lane.bytes[lane.done % lane.slots()] != primitive.bytes) {
+    if (lane.bytes[lane.done % lane.slots()] != expected) {
       failure_ = "rank " + std::to_string(lane.lane.peer) + " sent " +
                  std::to_string(lane.bytes[lane.done % lane.slots()]) + " bytes where " +
-                 std::to_string(primitive.bytes) +
+                 std::to_string(expected) +
                  " were expected: do all ranks run the same collective with the same size?";
       return false;
     }
@@ -215,7 +226,7 @@ bool Executor::perform(const Primitive& primitive) {
   return true;
 }
 
-void Executor::compute(const Primitive& primitive, std::byte* result) {
+Executor::Made Executor::compute(const Primitive& primitive) {
   std::array<const std::byte*, kSourcesMax> sources;
   FARSPAN_CHECK(primitive.sources.size() <= sources.size());
   for (size_t i = 0; i < primitive.sources.size(); ++i) {
@@ -224,11 +235,38 @@ void Executor::compute(const Primitive& primitive, std::byte* result) {
     sources[i] = lane != nullptr ? lane->slot(lane->done) : place(primitive.local);
   }
   const std::span used(sources.data(), primitive.sources.size());
-  if (used.size() == 1) {
-    if (used[0] != result) std::memmove(result, used[0], primitive.bytes);
-  } else {
-    reducer_->reduce(used, result, primitive.bytes);
+  std::byte* values =
+      primitive.target.memory != Memory::kNone ? place(primitive.target) : result_.data();
+  if (primitive.makes_code()) return compute_code(primitive, used, values);
+  if (primitive.coded_sources) {
+    plan_->codec->sum(used, primitive.bytes, values);
+  } else if (used.size() > 1) {
+    reducer_->reduce(used, values, primitive.bytes);
+  } else if (used[0] != values) {
+    std::memmove(values, used[0], primitive.bytes);
   }
+  return {values, nullptr};
+}
+
+Executor::Made Executor::compute_code(const Primitive& primitive,
+                                      std::span<const std::byte* const> sources,
+                                      std::byte* values) {
+  const uint64_t bytes = primitive.bytes;
+  Codec& codec = *plan_->codec;
+  std::byte* code =
+      primitive.coded_target.memory != Memory::kNone ? place(primitive.coded_target) : code_.data();
+  if (primitive.coded_sources) {
+    codec.sum_to_code(sources, primitive.target.offset, bytes, code);
+  } else {
+    if (sources.size() > 1) reducer_->reduce(sources, result_.data(), bytes);
+    const std::byte* contribution = sources.size() > 1 ? result_.data() : sources[0];
+    codec.encode(contribution, primitive.local.offset, bytes, code);
+  }
+  if (primitive.target.memory != Memory::kNone || !primitive.sends.empty()) {
+    const std::byte* const one[] = {code};
+    codec.sum(one, bytes, values);
+  }
+  return {values, code};
 }
 
 std::byte* Executor::place(const Slice& slice) {

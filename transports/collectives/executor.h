@@ -7,9 +7,9 @@
 //
 // progress() does what can be done now and returns; call it after anything has happened on the
 // transport. Where a rank computes nothing (virtual time with lengths only) memory and reduce are
-// null. Threading: one thread. Ownership: the transport and the user's buffers must outlive the
-// executor; it owns the slots. Nothing allocates while a plan runs.
-// Not modelled: the time of copies and of reduction (in virtual time they cost nothing).
+// null. A plan's codec must outlive its run. Threading: one thread. Ownership: the transport and
+// the user's buffers must outlive the executor; it owns the slots. Nothing allocates while a plan
+// runs. Not modelled: the time of copies and of reduction (in virtual time they cost nothing).
 #pragma once
 
 #include <cstddef>
@@ -77,7 +77,15 @@ class Executor {
   bool collect_completions();
   bool ready(const Primitive& primitive) const;
   bool perform(const Primitive& primitive);
-  void compute(const Primitive& primitive, std::byte* result);
+  // What a primitive makes: values, or code, or both.
+  struct Made {
+    const std::byte* values = nullptr;
+    const std::byte* code = nullptr;
+  };
+  Made compute(const Primitive& primitive);
+  Made compute_code(const Primitive& primitive, std::span<const std::byte* const> sources,
+                    std::byte* values);
+  bool give(const std::vector<uint16_t>& sends, const std::byte* what, uint64_t bytes);
   std::byte* place(const Slice& slice);
   bool fail(const LaneState& lane, const char* doing);
 
@@ -89,7 +97,7 @@ class Executor {
   const Plan* plan_ = nullptr;
   Buffers buffers_;
   std::vector<std::byte> scratch_;
-  std::vector<std::byte> result_;
+  std::vector<std::byte> result_, code_;
   std::vector<Running> running_;
   size_t unfinished_ = 0;
   std::string failure_;

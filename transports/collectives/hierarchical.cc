@@ -37,7 +37,8 @@ class Hierarchical {
     for_each_neighbour([&](uint32_t local) {
       for (uint32_t segment = 0; segment < segments_; ++segment) spread_from(local, segment);
     });
-    plan_.scratch_bytes = shard(local_).bytes();
+    plan_.scratch_bytes = SlotsOf(own(), task_.slot_bytes) * task_.slot_bytes;
+    plan_.codec = task_.codec;
     return std::move(plan_);
   }
 
@@ -58,7 +59,9 @@ class Hierarchical {
   }
   // Which segment of its shard this rank adds up: all of it where two sites swap.
   uint32_t own_segment() const { return segments_ == 1 ? 0 : site_; }
-  uint64_t scratch(uint64_t at) const { return at - shard(local_).begin; }
+  Range own() const { return segment(local_, own_segment()); }
+  Slice scratch(uint64_t at) const { return {Memory::kScratch, at - own().begin}; }
+  bool coded() const { return task_.codec != nullptr; }
 
   template <typename Visitor>
   void for_each_neighbour(Visitor visit) const {
@@ -112,8 +115,8 @@ class Hierarchical {
       const bool own = piece.segment == own_segment();
       if (own) own_index_.push_back(program.size());
       sum.local = {Memory::kInput, piece.at};
-      sum.target = {own ? Memory::kScratch : Memory::kNone, scratch(piece.at)};
-      sum.sends = needed[piece.segment];
+      (coded() ? sum.coded_target : sum.target) = own ? scratch(piece.at) : Slice{};
+      (coded() ? sum.coded_sends : sum.sends) = needed[piece.segment];
       sum.bytes = piece.bytes;
       program.push_back(sum);
     });
@@ -129,14 +132,16 @@ class Hierarchical {
     }
     if (segments_ > 1) {
       for_each_other_site([&](uint32_t site) {
-        sum.sends.push_back(plan_.send_lane(rank_of(site, local_), kFinal));
+        const uint16_t lane = plan_.send_lane(rank_of(site, local_), kFinal);
+        (coded() ? sum.coded_sends : sum.sends).push_back(lane);
       });
     }
     spread(sum, own_segment());
+    sum.coded_sources = coded();
     sum.after_program = added;
     Program program;
-    ForEachSlot(segment(local_, own_segment()), task_.slot_bytes, [&](uint64_t at, uint64_t bytes) {
-      sum.local = {Memory::kScratch, scratch(at)};
+    ForEachSlot(own(), task_.slot_bytes, [&](uint64_t at, uint64_t bytes) {
+      sum.local = scratch(at);
       sum.target = {Memory::kOutput, at};
       sum.bytes = bytes;
       sum.after_index = static_cast<uint32_t>(own_index_[program.size()]);
@@ -148,6 +153,7 @@ class Hierarchical {
   // 2: a segment that another site has added up.
   void take_final(uint32_t site) {
     Primitive take{.sources = {plan_.receive_lane(rank_of(site, local_), kFinal)}};
+    take.coded_sources = coded();
     spread(take, site);
     append(take, segment(local_, site));
   }

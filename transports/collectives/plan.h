@@ -16,6 +16,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "transports/collectives/codec.h"
+
 namespace farspan::collectives {
 
 enum class Memory : uint8_t { kNone, kInput, kOutput, kScratch };
@@ -44,6 +46,13 @@ struct Primitive {
   // Not before primitive `after_index` of program `after_program` is done; kLocal: no such wait.
   uint16_t after_program = kLocal;
   uint32_t after_index = 0;
+  // In a plan with a codec. The sources, kLocal too, are codes; the result's code goes to the lanes
+  // and the place below, and what `target` and `sends` get is then what that code says.
+  bool coded_sources = false;
+  std::vector<uint16_t> coded_sends{};
+  Slice coded_target{};
+
+  bool makes_code() const { return !coded_sends.empty() || coded_target.memory != Memory::kNone; }
 };
 
 using Program = std::vector<Primitive>;
@@ -53,6 +62,7 @@ struct Plan {
   std::vector<Lane> sends;
   std::vector<Program> programs;
   uint64_t scratch_bytes = 0;
+  Codec* codec = nullptr;
 
   // The index of a lane, added when it is new.
   uint16_t receive_lane(uint32_t peer, uint32_t channel = 0);
@@ -67,6 +77,9 @@ uint64_t SentBytes(const Plan& plan, Predicate counts) {
     for (const Primitive& primitive : program) {
       for (const uint16_t lane : primitive.sends) {
         if (counts(plan.sends[lane].peer)) sum += primitive.bytes;
+      }
+      for (const uint16_t lane : primitive.coded_sends) {
+        if (counts(plan.sends[lane].peer)) sum += plan.codec->coded_bytes(primitive.bytes);
       }
     }
   }

@@ -47,6 +47,25 @@ bool RingHas(Collective collective) {
          collective == Collective::kReduceScatter;
 }
 
+Result<void> CheckCoded(const Task& task) {
+  const auto wrong = [](std::string message) { return Fail(ErrorCode::kInvalid, message); };
+  if (task.collective != Collective::kAllReduce) {
+    return wrong("only all_reduce can be compressed");
+  }
+  if (task.schedule == Schedule::kRing) {
+    return wrong("a compressed ring would cut off more at every hop: take direct or hierarchical");
+  }
+  if (task.schedule == Schedule::kDirect && task.ranks_per_site != 1) {
+    return wrong("a compressed direct exchange needs a site for every rank: take hierarchical");
+  }
+  constexpr uint64_t kAlignment = 64;
+  if (task.slot_bytes % kAlignment != 0 ||
+      task.codec->coded_bytes(task.slot_bytes) > task.slot_bytes) {
+    return wrong("to be compressed, a slot must be a multiple of 64 bytes");
+  }
+  return {};
+}
+
 Result<void> Check(const Task& task) {
   const auto wrong = [](std::string message) { return Fail(ErrorCode::kInvalid, message); };
   if (task.ranks < 2 || task.rank >= task.ranks) {
@@ -65,6 +84,9 @@ Result<void> Check(const Task& task) {
   }
   if (task.schedule == Schedule::kRing && !RingHas(task.collective)) {
     return wrong("there is no ring of " + std::string(ToText(task.collective)) + ": take direct");
+  }
+  if (task.codec != nullptr) {
+    if (auto good = CheckCoded(task); !good) return good;
   }
   if (task.schedule != Schedule::kHierarchical) return {};
   if (task.collective != Collective::kAllReduce) {

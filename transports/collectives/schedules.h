@@ -14,6 +14,10 @@
 // Order of summation: direct and hierarchical add in rank order (inside the site, then site by
 // site), every rank to the same bits; the ring adds along the ring, rounded to the element type at
 // every hop, and one rank's result is copied to all.
+//
+// With a codec what goes between sites is coded, nothing else: the contributions of a direct
+// exchange of which every rank is a site, the sums of sites of a hierarchical one, and with more
+// than two sites the final segments too. A ring would cut off more at every hop; it has none.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +50,7 @@ struct Task {
   // make a chunk, the piece that must arrive whole before the next step begins (NCCL: 4 of its 8).
   uint32_t channels = 1;
   uint32_t chunk_slots = 4;
+  Codec* codec = nullptr;  // all-reduce between sites: direct and hierarchical
 
   uint64_t input_bytes() const;  // of this rank's buffers
   uint64_t output_bytes() const;

@@ -25,6 +25,10 @@ inline Range Part(Range whole, uint64_t index, uint64_t count, uint64_t element_
   return {border(index), border(index + 1)};
 }
 
+inline uint64_t SlotsOf(Range range, uint64_t slot_bytes) {
+  return (range.bytes() + slot_bytes - 1) / slot_bytes;
+}
+
 // Calls visit(offset, bytes) for the slots of a range.
 template <typename Visitor>
 void ForEachSlot(Range range, uint64_t slot_bytes, Visitor visit) {

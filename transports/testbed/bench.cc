@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "transports/testbed/deviation.h"
 
 namespace farspan::testbed {
 namespace {
@@ -42,9 +46,11 @@ class SizeRun {
     // Verified on the first iteration: in place, the next one starts from its result.
     if (auto done = iterate(1, nullptr); !done) return tl::unexpected(done.error());
     if (options_.check && !options_.lengths_only) {
-      const auto wrong = group_.sum(static_cast<double>(count_wrong(in_place, seed)));
-      if (!wrong) return tl::unexpected(wrong.error());
-      times.wrong = static_cast<int64_t>(*wrong);
+      const bool exact = options_.compression == Compression::kNone;
+      if (auto done = exact ? count_wrong(in_place, seed, times) : deviation(in_place, seed, times);
+          !done) {
+        return tl::unexpected(done.error());
+      }
     }
     if (options_.warm_up > 1) {
       if (auto done = iterate(options_.warm_up - 1, nullptr); !done) {
@@ -73,19 +79,55 @@ class SizeRun {
       memory_[i].input.resize(
           std::max(tasks_[i].input_bytes(), in_place ? tasks_[i].output_bytes() : 0));
       memory_[i].output.resize(tasks_[i].output_bytes());
-      FillInput(tasks_[i], options_.element, seed,
-                std::span(memory_[i].input).first(tasks_[i].input_bytes()));
+      const auto fill = options_.compression == Compression::kNone ? FillInput : FillGradients;
+      fill(tasks_[i], options_.element, seed,
+           std::span(memory_[i].input).first(tasks_[i].input_bytes()));
       buffers_[i] = {memory_[i].input.data(), output(i, in_place).data()};
     }
   }
 
-  uint64_t count_wrong(bool in_place, uint64_t seed) {
+  std::span<const std::byte> result(size_t local, bool in_place) {
+    return output(local, in_place).first(tasks_[local].output_bytes());
+  }
+
+  Result<void> count_wrong(bool in_place, uint64_t seed, BenchTimes& times) {
     uint64_t wrong = 0;
     for (size_t i = 0; i < tasks_.size(); ++i) {
-      wrong += CountWrong(tasks_[i], options_.element, seed,
-                          output(i, in_place).first(tasks_[i].output_bytes()));
+      wrong += CountWrong(tasks_[i], options_.element, seed, result(i, in_place));
     }
-    return wrong;
+    const auto all = group_.sum(static_cast<double>(wrong));
+    if (!all) return tl::unexpected(all.error());
+    times.wrong = static_cast<int64_t>(*all);
+    return {};
+  }
+
+  // Digests are whole numbers, so that their mean is every rank's own where all are the same.
+  Result<void> deviation(bool in_place, uint64_t seed, BenchTimes& times) {
+    Deviation sum;
+    double digests = 0;
+    for (size_t i = 0; i < tasks_.size(); ++i) {
+      const Deviation one =
+          DeviationOf(tasks_[i], options_.compression, options_.element, seed, result(i, in_place));
+      sum.error_squares += one.error_squares;
+      sum.exact_squares += one.exact_squares;
+      sum.beyond += one.beyond;
+      digests += Digest(result(i, in_place));
+    }
+    const auto all_digests = group_.sum(digests);
+    if (!all_digests) return tl::unexpected(all_digests.error());
+    for (size_t i = 0; i < tasks_.size(); ++i) {
+      const bool same = Digest(result(i, in_place)) == *all_digests / group_.ranks();
+      if (!same) sum.beyond += tasks_[i].output_bytes() / BytesOf(options_.element);
+    }
+    const auto errors = group_.sum(sum.error_squares);
+    if (!errors) return tl::unexpected(errors.error());
+    const auto exact = group_.sum(sum.exact_squares);
+    if (!exact) return tl::unexpected(exact.error());
+    const auto wrong = group_.sum(static_cast<double>(sum.beyond));
+    if (!wrong) return tl::unexpected(wrong.error());
+    times.error = std::sqrt(*errors / *exact);
+    times.wrong = static_cast<int64_t>(*wrong);
+    return {};
   }
 
   Result<void> iterate(uint32_t iterations, BenchTimes* times) {
@@ -139,6 +181,20 @@ bool HasInPlace(const BenchOptions& options) {
 
 }  // namespace
 
+Result<void> BenchOptions::compress(Compression how) {
+  compression = how;
+  if (how == Compression::kNone) return {};
+  if (element == Element::kHalf) {
+    return Fail(ErrorCode::kInvalid, "float and bfloat16 can be compressed, half cannot");
+  }
+  if (shape.ranks / std::max(shape.ranks_per_site, 1u) > 16) {
+    return Fail(ErrorCode::kInvalid, "at most 16 sites can be compressed between");
+  }
+  codec = std::make_shared<Quantised>(how, element);
+  shape.codec = codec.get();
+  return {};
+}
+
 Result<void> Check(const BenchOptions& options) {
   const auto plan = collectives::MakePlan(TaskOf(options, 0, Usable(options, options.max_bytes)));
   if (!plan) return tl::unexpected(plan.error());
@@ -182,25 +238,33 @@ Result<std::vector<BenchRow>> RunBench(Group& group, const BenchOptions& options
 
 std::string BenchHeader(const BenchOptions& options) {
   const bool in_place = HasInPlace(options);
-  const auto line = [&](std::string_view left, std::string_view part) {
-    return fmt::format("{}{}{}\n", left, part, in_place ? part : "");
+  const bool compressed = options.compression != Compression::kNone;
+  const auto line = [&](std::string_view left, std::string_view part, std::string_view error) {
+    const std::string columns = fmt::format("{}{}", part, compressed ? error : "");
+    return fmt::format("{}{}{}\n", left, columns, in_place ? columns : "");
   };
-  std::string text = fmt::format("#{:>52}{:^40}{}\n", "", "out-of-place",
-                                 in_place ? fmt::format("{:^40}", "in-place") : "");
+  std::string text =
+      fmt::format("#{:>52}{:^{}}{}\n", "", "out-of-place", compressed ? 49 : 40,
+                  in_place ? fmt::format("{:^{}}", "in-place", compressed ? 49 : 40) : "");
   text += line("#       size         count       type   redop",
-               "     time   algbw   busbw   wanbw  #wrong");
+               "     time   algbw   busbw   wanbw  #wrong", "    error");
   text += line("#        (B)    (elements)                   ",
-               "     (us)  (GB/s)  (GB/s)  (GB/s)        ");
+               "     (us)  (GB/s)  (GB/s)  (GB/s)        ", "         ");
   return text;
 }
 
 std::string ToText(const BenchOptions& options, const BenchRow& row) {
   const auto part = [&](const BenchTimes& times) {
     const double algbw = AlgBw(row, times);
-    return fmt::format(
-        " {:>8.6g} {:>7.2f} {:>7.2f} {:>7.2f} {:>7}", times.mean_s * 1e6, algbw,
-        algbw * collectives::BusFactor(options.shape.collective, options.shape.ranks),
-        WanBw(row, times), times.wrong < 0 ? "N/A" : std::to_string(times.wrong));
+    std::string columns =
+        fmt::format(" {:>8.6g} {:>7.2f} {:>7.2f} {:>7.2f} {:>7}", times.mean_s * 1e6, algbw,
+                    algbw * collectives::BusFactor(options.shape.collective, options.shape.ranks),
+                    WanBw(row, times), times.wrong < 0 ? "N/A" : std::to_string(times.wrong));
+    if (options.compression != Compression::kNone) {
+      columns +=
+          times.error < 0 ? fmt::format(" {:>8}", "N/A") : fmt::format(" {:>8.2e}", times.error);
+    }
+    return columns;
   };
   const bool reduces = options.shape.collective == collectives::Collective::kAllReduce ||
                        options.shape.collective == collectives::Collective::kReduceScatter;
@@ -224,6 +288,10 @@ nlohmann::json ToJson(const BenchOptions& options, const std::vector<BenchRow>& 
                         {"wanbw_GBps", WanBw(row, times)},
                         {"wrong", nullptr}};
     if (times.wrong >= 0) json["wrong"] = times.wrong;
+    if (options.compression != Compression::kNone) {
+      json["relative_error"] = nullptr;
+      if (times.error >= 0) json["relative_error"] = times.error;
+    }
     return json;
   };
   nlohmann::json list = nlohmann::json::array();
@@ -241,6 +309,7 @@ nlohmann::json ToJson(const BenchOptions& options, const std::vector<BenchRow>& 
           {"ranks", options.shape.ranks},
           {"ranks_per_site", options.shape.ranks_per_site},
           {"type", ToText(options.element)},
+          {"compress", ToText(options.compression)},
           {"slots", options.slots},
           {"slot_bytes", options.shape.slot_bytes},
           {"channels", options.shape.channels},

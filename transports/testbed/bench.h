@@ -4,9 +4,14 @@
 // Times are per iteration, the mean over ranks; algbw is size / time and busbw algbw times
 // BusFactor(), both in GB/s (1e9), as nccl-tests' doc/PERFORMANCE.md says; wanbw is the bytes that
 // one site gives to others, over time.
+//
+// Compressed (quantised.h), sums are not exact: values like gradients are summed, the relative
+// error ‖sum - exact‖ / ‖exact‖ stands beside the time, and wrong are elements beyond the bound of
+// quantisation, and all elements of a rank whose bits differ from the others'.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -14,6 +19,7 @@
 #include "transports/collectives/schedules.h"
 #include "transports/testbed/elements.h"
 #include "transports/testbed/group.h"
+#include "transports/testbed/quantised.h"
 
 namespace farspan::testbed {
 
@@ -28,12 +34,18 @@ struct BenchOptions {
   uint32_t slots = 8;
   bool check = true;
   bool lengths_only = false;  // no data, so nothing to check
+  Compression compression = Compression::kNone;
+  std::shared_ptr<collectives::Codec> codec;  // shape.codec, where there is one
+
+  // For the element chosen.
+  Result<void> compress(Compression how);
 };
 
 struct BenchTimes {
   double mean_s = 0;
   std::vector<double> iterations_s;  // of this process's first rank
   int64_t wrong = -1;                // elements over all ranks; -1: not checked
+  double error = -1;                 // relative, where compressed and checked
 };
 
 struct BenchRow {
