@@ -16,7 +16,7 @@ Receiver::Receiver(const SpanConfig& config, const ConnectionSetup& setup, Event
       free_symbols_(config.parity_symbols),
       complete_(config.first_message),
       posted_(complete_),
-      ack_wait_{std::max<int64_t>(setup.rtt.ns / config.ack_per_rtt, 1)} {
+      ack_wait_(longest_ack_wait(setup.rtt)) {
   routes_.fill(route);
   for (uint32_t i = 0; i < setup.paths; ++i) paths_.emplace_back(setup.window, setup.first_number);
   for (uint32_t i = 0; i < config.max_requests; ++i) {
@@ -79,7 +79,7 @@ Drop Receiver::on_body(const Packet& packet, uint64_t number) {
     case PacketType::kPing:
       ++counters_.control_received;
       routes_[p] = *packet.route;
-      ack_wait_.ns = std::max<int64_t>(packet.header.rtt_ns / config_.ack_per_rtt, 1);
+      ack_wait_ = longest_ack_wait(TimeNs{packet.header.rtt_ns});
       compose_pages(packet.at, p, Expand(packet.header.low, 32, paths_[p].next));
       return Drop::kNone;
     case PacketType::kPong:

@@ -7,9 +7,10 @@
 // overtaken.
 //
 // An ACK is composed for a path when ack_packets wait for one, when one has waited for RTT /
-// ack_per_rtt, at a gap, at a message's end, and when the sender evidently does not know that a
-// message is complete; after a message's end and after a receive is posted it is repeated twice.
-// It is composed at the packet that causes it, so that it does not matter how packets are batched.
+// ack_per_rtt (or a quarter of the driver's granularity, if that is longer), at a gap, at a
+// message's end, and when the sender evidently does not know that a message is complete; after a
+// message's end and after a receive is posted it is repeated twice. It is composed at the packet
+// that causes it, so that it does not matter how packets are batched.
 //
 // Data is matched to receives by message number; beyond the receives posted it is dropped and not
 // acknowledged. Parity that cannot be stored is not acknowledged either: the sender may count on
@@ -19,6 +20,7 @@
 // requests x paths x window / 8, plus the parity store.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -116,6 +118,10 @@ class Receiver final : public Connection {
   void fill_ack(const ReceivePath& path, uint64_t low, TimeNs at, Header& header) const;
   void repeat_ack(TimeNs at, uint32_t path);
 
+  // An ACK for every train of a coarse driver, and then some, would be a wake-up at both ends each.
+  TimeNs longest_ack_wait(TimeNs rtt) const {
+    return {std::max({rtt.ns / config_.ack_per_rtt, config_.granularity.ns / 4, int64_t{1}})};
+  }
   bool has(const Message& msg, uint32_t index) const {
     return index < msg.base || msg.received.test(index);
   }
@@ -136,7 +142,7 @@ class Receiver final : public Connection {
 
   uint64_t complete_;  // first message that is not
   uint64_t posted_;
-  TimeNs ack_wait_;  // RTT / ack_per_rtt
+  TimeNs ack_wait_;
   TimeNs repeat_at_ = kNever;
   int repeats_left_ = 0;
   uint32_t repeat_path_ = 0;

@@ -28,7 +28,7 @@ namespace farspan::transport {
 class DatagramTransport : public Transport {
  public:
   static constexpr size_t kMaxPaths = 4;  // as many addresses as fit into a handle
-  static constexpr TimeNs kTrainTime{250'000};
+  static constexpr TimeNs kTrainTime{500'000};
   static constexpr TimeNs kGranularity{1'000'000};  // for SpanConfig
 
   Properties properties() const final { return properties_; }
