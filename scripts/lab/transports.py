@@ -3,6 +3,7 @@
 What is compared is farspan-flow over each transport: goodput of one direction at the receiver, and
 the CPU time of both hosts, the kernel's softirqs included and the engine excluded, per GB."""
 
+import concurrent.futures
 import dataclasses
 
 from lab import measure
@@ -35,12 +36,24 @@ def run(contender, a, b, engine, seconds, omit_s=1):
     for host in (a, b):
         for name, value in contender.buffers.items():
             host.run("sysctl", "-q", "-w", f"net.ipv4.{name}={value}")
-    engine.call("POST", "/api/v1/epoch")
+    engine.call("POST", "/api/v1/epoch", {})
     result = measure.flow(a, b, *contender.options, "--message", "1M", "--depth", "32", "--seconds",
                           f"{seconds} s", "--omit", f"{omit_s} s", limit_s=seconds + 60)
     return {"contender": contender.name, "goodput_bits_per_s": result["goodput_bits_per_s"],
             "cpu_s_per_GB": result["cpu_s_per_GB"], "bytes": result["bytes"], "cpu": result["cpu"],
             "seconds": result["seconds"]}
+
+
+def beside(contenders, a, b, engine, seconds, omit_s=2):
+    """Goodputs of several at once over the one link, each from a to b."""
+    engine.call("POST", "/api/v1/epoch", {})
+
+    def one(i, contender):
+        return measure.flow(a, b, *contender.options, "--message", "1M", "--depth", "32", "--seconds",
+                            f"{seconds} s", "--omit", f"{omit_s} s", port=5700 + i,
+                            limit_s=seconds + 60)["goodput_bits_per_s"]
+    with concurrent.futures.ThreadPoolExecutor(len(contenders)) as pool:
+        return list(pool.map(one, range(len(contenders)), contenders))
 
 
 def text(rows):
