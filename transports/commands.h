@@ -15,6 +15,7 @@ int CmdExternal(const std::vector<std::string>& args);
 int CmdGate(const std::vector<std::string>& args);
 int CmdLink(const std::vector<std::string>& args);
 int CmdNccl(const std::vector<std::string>& args);
+int CmdReport(const std::vector<std::string>& args);
 int CmdRoute(const std::vector<std::string>& args);
 
 }  // namespace farspan

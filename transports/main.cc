@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
        farspan::CmdLink},
       {"nccl", "what NCCL can have in flight across a long link, and what to set",
        farspan::CmdNccl},
+      {"report", "comparisons as a page with plots", farspan::CmdReport},
       {"route", "the fiber between two places, and its delay term by term", farspan::CmdRoute},
   };
   return farspan::cli::RunProgram("farspan", kCommands, argc, argv);

@@ -191,8 +191,8 @@ TEST(Scenarios, EachCommittedOneRuns) {
     auto scenario = LoadScenario(file);
     ASSERT_TRUE(scenario) << scenario.error().text();
     scenario->samples = 1;
-    scenario->cross_warm_up = TimeNs{50'000'000};
-    scenario->sizes = {64 * 1024 * 15};
+    scenario->cross_warm_up = TimeNs{20'000'000};
+    scenario->sizes = {16 * 1024 * 15};
     const auto rows = RunAll(*scenario);
     EXPECT_EQ(rows.size(), scenario->points.size() * scenario->contenders.size());
     for (const CompareRow& row : rows) {

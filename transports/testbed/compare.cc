@@ -22,9 +22,8 @@ using collectives::Collective;
 using collectives::Plan;
 using link::DirectionSpec;
 
-constexpr uint32_t kSlots = 8;                   // NCCL_STEPS
-constexpr uint64_t kDefaultBuffsize = 4u << 20;  // NCCL_BUFFSIZE
-constexpr double kOverheadBytes = 98;            // of a datagram: framing, IP, UDP, Span
+constexpr uint32_t kSlots = 8;         // NCCL_STEPS
+constexpr double kOverheadBytes = 98;  // of a datagram: framing, IP, UDP, Span
 constexpr uint64_t kLeastWindow = 4096, kMostWindow = 1u << 22;  // packets, as Span takes them
 constexpr TimeNs kPatience{10'000'000'000};  // of an endpoint whose peer is silent, at least
 constexpr TimeNs kInSite{5'000};
@@ -99,7 +98,8 @@ struct Case {
   const ContenderSpec* contender = nullptr;
   uint64_t bytes = 0;
   TimeNs rtt{};
-  Rate path_rate{};
+  Rate rate{};
+  NcclPreset preset;
   uint64_t slot_bytes = 0;
   uint64_t ample_bytes = 0;  // four times what the longest path holds
   uint32_t window_packets = 0;
@@ -128,17 +128,22 @@ Case MakeCase(const Scenario& scenario, const CompareRow& row) {
             .contender = &scenario.contenders[row.contender],
             .bytes = row.bytes,
             .rtt = {},
-            .path_rate = {},
+            .rate = {},
+            .preset = {},
             .plans = {}};
   const Path path = WorstPath(*made.point);
   made.rtt = path.rtt;
   const ContenderSpec& contender = *made.contender;
   const uint64_t element = BytesOf(scenario.element);
   made.ample_bytes = static_cast<uint64_t>(4 * path.rate / 8 * ToSeconds(path.rtt));
+  const Rate port{static_cast<uint64_t>(path.rate)};
+  const auto preset = FindPreset(contender.tuned ? "tuned" : "default", port, path.rtt);
+  FARSPAN_CHECK(preset);
+  made.preset = *preset;
   uint64_t buffsize = contender.buffsize;
   if (buffsize == 0) {
-    buffsize =
-        std::max(kDefaultBuffsize, contender.tuned ? made.ample_bytes / contender.channels : 0);
+    const bool enough = contender.baseline || !contender.tuned;
+    buffsize = std::max(preset->buffsize, enough ? 0 : made.ample_bytes / contender.channels);
   }
   // Twice the message is never reached.
   const uint64_t window = contender.window_bytes != 0 ? contender.window_bytes
@@ -161,7 +166,8 @@ Case MakeCase(const Scenario& scenario, const CompareRow& row) {
     FARSPAN_CHECK(plan);  // the scenario's reader has tried it
     made.plans.push_back(std::move(*plan));
   }
-  made.path_rate = {static_cast<uint64_t>(path.rate) / Sharers(scenario, made.plans)};
+  const bool fixed = contender.congestion == "fixed";
+  made.rate = {port.bits_per_s / (fixed ? Sharers(scenario, made.plans) : 1)};
   return made;
 }
 
@@ -231,7 +237,8 @@ class SampleRun {
     const Scenario& scenario = *case_.scenario;
     const auto make = [&](uint32_t rank) -> Result<std::unique_ptr<transport::Endpoint>> {
       EndpointOrder order{.spec = case_.contender,
-                          .rate = case_.path_rate,
+                          .rate = case_.rate,
+                          .preset = case_.preset,
                           .payload_bytes = scenario.payload_bytes,
                           .window_packets = case_.window_packets,
                           .timeout = std::max(scenario.limit, kPatience),

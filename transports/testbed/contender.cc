@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <string>
 
-#include "transports/congestion/controllers.h"
+#include "transports/baselines/model_endpoint.h"
 #include "transports/core/span.h"
+#include "transports/testbed/endpoints.h"
 
 namespace farspan::testbed {
 namespace {
@@ -36,12 +37,38 @@ Result<ContenderEndpoint> MakeSpan(const EndpointOrder& order) {
       }};
 }
 
+Result<ContenderEndpoint> MakeModel(const EndpointOrder& order) {
+  EndpointSpec spec;
+  spec.transport = order.spec->transport;
+  spec.congestion = order.spec->congestion;
+  spec.payload_bytes = order.payload_bytes;
+  spec.rate = order.rate;
+  spec.lengths_only = true;
+  spec.timeout = order.timeout;
+  spec.seed = order.seed;
+  spec.rc = order.preset.rc;
+  spec.tcp = order.preset.tcp;
+  auto made = MakeEndpoint(spec, 0);
+  if (!made) return tl::unexpected(made.error());
+  const auto* model = static_cast<const baselines::ModelEndpoint*>(made->get());
+  return ContenderEndpoint{std::move(*made), [model] {
+                             const baselines::ModelCounters& counters = model->counters();
+                             const uint64_t each = model->config().payload_bytes;
+                             return TrafficBytes{counters.data_received * each,
+                                                 counters.resent_bytes,
+                                                 counters.data_duplicate * each, 0};
+                           }};
+}
+
 struct Maker {
   std::string_view name;
   bool baseline;
   Result<ContenderEndpoint> (*make)(const EndpointOrder& order);
 };
-constexpr Maker kMakers[] = {{"span", false, MakeSpan}};
+constexpr Maker kMakers[] = {{"span", false, MakeSpan},
+                             {"rc-gbn", true, MakeModel},
+                             {"rc-sr", true, MakeModel},
+                             {"tcp", true, MakeModel}};
 
 }  // namespace
 
@@ -64,18 +91,44 @@ Result<ContenderEndpoint> MakeContender(const EndpointOrder& order) {
 }
 
 std::vector<ContenderSpec> StandardContenders(const Scenario& scenario) {
-  const auto span = [&](std::string recovery, std::string congestion) {
+  const bool has_ring = collectives::DefaultSchedule(scenario.collective) == Schedule::kRing;
+  const auto span = [&](const std::string& recovery, const std::string& congestion) {
     ContenderSpec spec;
     spec.name = "span " + recovery + ", " + congestion;
-    spec.recovery = std::move(recovery);
+    spec.recovery = recovery;
+    spec.congestion = congestion;
     spec.rate_class = congestion == "fixed" ? RateClass::kProvisioned : RateClass::kControlled;
-    spec.congestion = std::move(congestion);
     spec.schedule = scenario.schedule;
     return spec;
   };
   std::vector<ContenderSpec> contenders{span("auto", "fixed"), span("sr", "fixed"),
                                         span("ec", "fixed"),   span("auto", "bbr"),
                                         span("auto", "cubic"), span("auto", "swift")};
+  if (has_ring && scenario.schedule != Schedule::kRing) {
+    contenders.push_back(span("auto", "fixed"));
+    contenders.back().name += ", ring";
+    contenders.back().schedule = Schedule::kRing;
+  }
+  const auto baseline = [&](const std::string& transport, const std::string& congestion,
+                            bool tuned) {
+    ContenderSpec spec;
+    spec.transport = transport;
+    spec.name = transport == "tcp" ? transport + " " + congestion : transport;
+    spec.name += tuned ? ", tuned" : ", default";
+    spec.congestion = congestion;
+    spec.rate_class = congestion == "fixed" ? RateClass::kProvisioned : RateClass::kControlled;
+    spec.baseline = true;
+    spec.tuned = tuned;
+    spec.schedule = has_ring ? Schedule::kRing : scenario.schedule;
+    spec.channels = NcclPreset{}.channels;
+    return spec;
+  };
+  for (const char* transport : {"rc-gbn", "rc-sr"}) {
+    for (const bool tuned : {false, true})
+      contenders.push_back(baseline(transport, "fixed", tuned));
+  }
+  for (const bool tuned : {false, true}) contenders.push_back(baseline("tcp", "cubic", tuned));
+  contenders.push_back(baseline("tcp", "bbr", true));
   return contenders;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "transports/core/endpoint.h"
+#include "transports/testbed/presets.h"
 #include "transports/testbed/scenario.h"
 
 namespace farspan::testbed {
@@ -29,7 +30,8 @@ struct ContenderEndpoint {
 
 struct EndpointOrder {
   const ContenderSpec* spec = nullptr;
-  Rate rate{};  // that one path of a rank may have
+  Rate rate{};        // `fixed`: of one path of a rank; others: of the host's port
+  NcclPreset preset;  // baselines
   uint32_t payload_bytes = 4096;
   uint32_t window_packets = 1u << 19;  // in flight on a path, a power of two
   TimeNs timeout{};

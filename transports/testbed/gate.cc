@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "transports/testbed/svg_plot.h"
+
 namespace farspan::testbed {
 namespace {
 
@@ -47,29 +49,6 @@ GateRow JudgeRow(const Row& committed, const Row* run, double tolerance) {
   return {{}, true, run->mean_s < committed.mean_s * (1 - tolerance), time};
 }
 
-std::string Escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 std::vector<GateRow> Judge(const CompareRecord& committed, const CompareRecord& run,
@@ -100,11 +79,11 @@ std::string GateJunit(const std::vector<std::pair<std::string, std::vector<GateR
   for (const auto& [title, rows] : gates) {
     const auto failures =
         std::count_if(rows.begin(), rows.end(), [](const GateRow& row) { return !row.passed; });
-    text += fmt::format("  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\">\n", Escaped(title),
-                        rows.size(), failures);
+    text += fmt::format("  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\">\n",
+                        EscapeXml(title), rows.size(), failures);
     for (const GateRow& row : rows) {
-      text += fmt::format("    <testcase name=\"{}\">", Escaped(row.name));
-      if (!row.passed) text += fmt::format("<failure message=\"{}\"/>", Escaped(row.verdict));
+      text += fmt::format("    <testcase name=\"{}\">", EscapeXml(row.name));
+      if (!row.passed) text += fmt::format("<failure message=\"{}\"/>", EscapeXml(row.verdict));
       text += "</testcase>\n";
     }
     text += "  </testsuite>\n";

@@ -319,11 +319,14 @@ class Reader {
                         ? Schedule::kRing
                         : scenario_.schedule;
     section.read_word<Schedule>("schedule", spec.schedule, kSchedules);
+    if (spec.baseline) spec.channels = NcclPreset{}.channels;
     section.read_count("channels", spec.channels, 1, 64);
     section.read_bytes("buffsize", spec.buffsize);
     if (span) section.read_bytes("window", spec.window_bytes);
-    spec.name = span ? "span " + spec.recovery + ", " + spec.congestion
-                     : spec.transport + (spec.tuned ? ", tuned" : ", default");
+    spec.name = spec.transport;
+    if (span) spec.name += " " + spec.recovery + ", " + spec.congestion;
+    if (spec.transport == "tcp") spec.name += " " + spec.congestion;
+    if (spec.baseline) spec.name += spec.tuned ? ", tuned" : ", default";
     section.read("name", spec.name);
     for (const ContenderSpec& other : scenario_.contenders) {
       if (other.name == spec.name) {

@@ -38,9 +38,8 @@ struct ContenderSpec {
   bool tuned = true;  // false: as it comes, with NCCL's BUFFSIZE of 4 MiB
   collectives::Schedule schedule = collectives::Schedule::kDirect;
   uint32_t channels = 1;  // of a ring
-  uint64_t buffsize = 0;  // of a lane, in 8 slots; 0: four times what the longest path holds
-  uint64_t window_bytes =
-      0;  // span, in flight on a path; 0: four times what the longest path holds
+  uint64_t buffsize = 0;  // of a lane, in 8 slots; 0: the preset's, of tuned Span at least 4 BDP
+  uint64_t window_bytes = 0;  // span, in flight on a path; 0: never reached
 };
 
 using SitePair = std::pair<uint32_t, uint32_t>;  // from, to

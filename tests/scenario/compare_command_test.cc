@@ -1,0 +1,156 @@
+// farspan compare, gate and report as a user runs them.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "tests/support/execute.h"
+
+namespace farspan {
+namespace {
+
+using test::Execute;
+
+class CompareCommand : public ::testing::Test {
+ protected:
+  CompareCommand()
+      : directory_(std::filesystem::temp_directory_path() /
+                   ("farspan-compare-" + std::to_string(getpid()))) {
+    std::filesystem::create_directories(directory_);
+    write("small.toml", R"(title = "Small"
+samples = 3
+[[sites]]
+name = "a"
+[[sites]]
+name = "b"
+[link]
+delay = "5 ms"
+rate = "10 Gbps"
+[sweep]
+loss = ["1e-4", "1e-2"]
+[collective]
+sizes = ["256 KiB"]
+[[contenders]]
+recovery = "sr"
+[[contenders]]
+transport = "rc-gbn"
+)");
+  }
+  ~CompareCommand() override { std::filesystem::remove_all(directory_); }
+
+  std::string path(const std::string& name) const { return (directory_ / name).string(); }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(path(name)) << text;
+  }
+  std::string read(const std::string& name) const {
+    std::ifstream in(path(name));
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+  test::Outcome farspan(const std::string& arguments) const {
+    return Execute("cd " + directory_.string() + " && " + FARSPAN_PROGRAM + " " + arguments +
+                   " 2>&1");
+  }
+
+ private:
+  const std::filesystem::path directory_;
+};
+
+TEST_F(CompareCommand, WritesTheSameFiguresInEveryForm) {
+  const auto run =
+      farspan("compare ./small.toml --json out.json --markdown out.md --csv out.csv -j 2");
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_NE(run.output.find("Small: all_reduce (direct)"), std::string::npos) << run.output;
+  EXPECT_NE(run.output.find("virtual time, 3 samples each, seeds 1 to 3"), std::string::npos);
+  const auto json = nlohmann::json::parse(read("out.json"));
+  EXPECT_EQ(json["schema"], "farspan.compare.v1");
+  EXPECT_EQ(json["label"], "virtual");
+  ASSERT_EQ(json["rows"].size(), 4u);
+  EXPECT_TRUE(json["rows"][0]["p99_s"].is_null());
+  EXPECT_NEAR(json["points"][1]["loss"].get<double>(), 1e-2 * 4194 / 1538, 1e-3);
+  // Against the only tuned baseline of the class; the baseline against itself.
+  EXPECT_EQ(json["rows"][1]["factor"], 1.0);
+  EXPECT_NEAR(json["rows"][0]["factor"].get<double>(),
+              json["rows"][1]["mean_s"].get<double>() / json["rows"][0]["mean_s"].get<double>(),
+              1e-12);
+  EXPECT_NE(read("out.md").find("| span sr, fixed | provisioned |"), std::string::npos);
+  const std::string csv = read("out.csv");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 5);
+  // A second run says the same, byte for byte.
+  ASSERT_EQ(farspan("compare ./small.toml --json again.json -j 1").exit_code, 0);
+  EXPECT_EQ(read("again.json"), read("out.json"));
+}
+
+TEST_F(CompareCommand, AGateSaysWhichRowGotWorse) {
+  ASSERT_EQ(farspan("compare ./small.toml --json run.json").exit_code, 0);
+  const auto same = farspan("gate run.json --run run.json --junit verdicts.xml");
+  EXPECT_EQ(same.exit_code, 0) << same.output;
+  EXPECT_NE(read("verdicts.xml").find("failures=\"0\""), std::string::npos);
+
+  // The committed run was faster by a tenth: what we have now is too slow.
+  auto json = nlohmann::json::parse(read("run.json"));
+  json["rows"][0]["mean_s"] = json["rows"][0]["mean_s"].get<double>() / 1.1;
+  write("faster.json", json.dump());
+  const auto slower = farspan("gate faster.json --run run.json --junit verdicts.xml");
+  EXPECT_EQ(slower.exit_code, 1);
+  EXPECT_NE(slower.output.find("FAILED  256 KiB, loss 1e-4, span sr, fixed: mean"),
+            std::string::npos)
+      << slower.output;
+  EXPECT_NE(read("verdicts.xml").find("failures=\"1\""), std::string::npos);
+  EXPECT_EQ(farspan("gate faster.json --run run.json --tolerance '11 %'").exit_code, 0);
+
+  // Faster than light is no improvement.
+  json["rows"][0]["mean_s"] = json["rows"][0]["bound_s"].get<double>() * 0.99;
+  write("impossible.json", json.dump());
+  const auto impossible = farspan("gate run.json --run impossible.json");
+  EXPECT_EQ(impossible.exit_code, 1);
+  EXPECT_NE(impossible.output.find("the bound is"), std::string::npos) << impossible.output;
+
+  json["rows"].erase(1);
+  write("fewer.json", json.dump());
+  EXPECT_NE(farspan("gate run.json --run fewer.json").output.find("is not in the run"),
+            std::string::npos);
+}
+
+TEST_F(CompareCommand, AReportDrawsWhatWasCompared) {
+  ASSERT_EQ(farspan("compare ./small.toml --json run.json").exit_code, 0);
+  const auto run = farspan("report run.json -o page.html --plots plots");
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  const std::string page = read("page.html");
+  EXPECT_NE(page.find("slowdown against loss"), std::string::npos);
+  EXPECT_EQ(page.find("goodput against round trip"), std::string::npos);  // one round trip only
+  EXPECT_NE(page.find("<polyline points=\""), std::string::npos);
+  const std::string csv = read("plots/small-loss-262144.csv");
+  EXPECT_EQ(csv.substr(0, csv.find('\n')), "line,x,y,low,high");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 5);
+}
+
+TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
+  write("bad.json", "{\"schema\": \"farspan.bench.v1\"}");
+  for (const auto& [arguments, word] :
+       {std::pair{"compare", "which scenario"},
+        {"compare two-campusses", "did you mean \"two-campuses\""},
+        {"compare ./none.toml", "cannot be read"},
+        {"compare ./small.toml -n 0", "--samples"},
+        {"compare ./small.toml --sizes 3", "--sizes"},
+        {"compare ./small.toml --sizes '3 B'", "whole elements"},
+        {"compare ./small.toml --only quic", "there are: span sr, fixed; rc-gbn"},
+        {"gate", "which baseline"},
+        {"gate bad.json", "is not what farspan compare --json writes"},
+        {"gate ./small.toml", "small.toml"},
+        {"report", "which files"},
+        {"report none.json", "cannot be read"}}) {
+    const auto run = farspan(arguments);
+    EXPECT_EQ(run.exit_code, 2) << arguments << run.output;
+    EXPECT_NE(run.output.find(word), std::string::npos) << arguments << run.output;
+  }
+}
+
+}  // namespace
+}  // namespace farspan

@@ -1,0 +1,85 @@
+// farspan report FILE…: comparisons as one HTML page, and their plots as SVG and CSV.
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "transports/commands.h"
+#include "transports/scenario_options.h"
+#include "transports/testbed/report.h"
+
+namespace farspan {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr std::string_view kUsage =
+    "Usage: farspan report FILE… [options]\n\n"
+    "FILE is what farspan compare --json wrote, or a directory of such.\n\n";
+
+std::vector<std::string> FilesOf(const std::vector<std::string>& paths) {
+  std::vector<std::string> files;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(path, error)) {
+      files.push_back(path);
+      continue;
+    }
+    std::vector<std::string> inside;
+    for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+      if (entry.path().extension() == ".json") inside.push_back(entry.path().string());
+    }
+    std::sort(inside.begin(), inside.end());
+    files.insert(files.end(), inside.begin(), inside.end());
+  }
+  return files;
+}
+
+Result<void> WritePlots(const std::string& directory, const testbed::CompareRecord& record) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  for (const testbed::ReportPlot& plot : testbed::PlotsOf(record)) {
+    const std::string base = directory + "/" + plot.name;
+    if (auto written = WriteText(base + ".svg", plot.svg, "--plots"); !written) return written;
+    if (auto written = WriteText(base + ".csv", plot.csv, "--plots"); !written) return written;
+  }
+  return {};
+}
+
+Result<void> Run(const po::variables_map& values) {
+  std::vector<testbed::CompareRecord> records;
+  for (const std::string& file : FilesOf(values["file"].as<std::vector<std::string>>())) {
+    auto record = testbed::LoadCompare(file);
+    if (!record) return tl::unexpected(record.error());
+    if (values.count("plots") > 0) {
+      const auto written = WritePlots(values["plots"].as<std::string>(), *record);
+      if (!written) return written;
+    }
+    records.push_back(std::move(*record));
+  }
+  return WriteText(values["output"].as<std::string>(), testbed::ReportHtml(records), "--output");
+}
+
+}  // namespace
+
+int CmdReport(const std::vector<std::string>& args) {
+  cli::Options options;
+  options.usage = kUsage;
+  options.hidden.add_options()("file", po::value<std::vector<std::string>>());
+  options.positional.add("file", -1);
+  auto add = options.visible.add_options();
+  add("output,o", po::value<std::string>()->default_value("report.html"), "the page");
+  add("plots", po::value<std::string>(), "a directory for each plot's SVG and CSV");
+  bool help = false;
+  const auto values = cli::Parse(options, args, help);
+  if (!values) return cli::Report(values.error());
+  if (help) return cli::kExitGood;
+  if (values->count("file") == 0) {
+    return cli::Report({ErrorCode::kInvalid, "which files? See farspan report --help", {}});
+  }
+  const auto done = Run(*values);
+  return done ? cli::kExitGood : cli::Report(done.error());
+}
+
+}  // namespace farspan
