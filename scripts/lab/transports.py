@@ -49,8 +49,8 @@ def beside(contenders, a, b, engine, seconds, omit_s=2):
     engine.call("POST", "/api/v1/epoch", {})
 
     def one(i, contender):
-        return measure.flow(a, b, *contender.options, "--message", "1M", "--depth", "32", "--seconds",
-                            f"{seconds} s", "--omit", f"{omit_s} s", port=5700 + i,
+        return measure.flow(a, b, *contender.options, "--message", "100K", "--depth", "32", "--seconds",
+                            f"{seconds} s", "--omit", f"{omit_s} s", "--timeout", "30 s", port=5700 + i,
                             limit_s=seconds + 60)["goodput_bits_per_s"]
     with concurrent.futures.ThreadPoolExecutor(len(contenders)) as pool:
         return list(pool.map(one, range(len(contenders)), contenders))
