@@ -60,7 +60,10 @@ Result<void> Validate(const ModelConfig& c) {
 
 Result<std::unique_ptr<ModelEndpoint>> ModelEndpoint::Create(const ModelConfig& config) {
   if (Result<void> valid = Validate(config); !valid) return tl::unexpected(valid.error());
-  const auto controller = transport::FindController(config.congestion);
+  // The kernel's own, where its model is asked for.
+  const bool kernel_cubic = config.model == "tcp" && config.congestion == "cubic";
+  const auto controller =
+      transport::FindController(kernel_cubic ? "cubic-linux" : config.congestion);
   if (!controller) return tl::unexpected(controller.error());
   return std::unique_ptr<ModelEndpoint>(new ModelEndpoint(config, *controller));
 }

@@ -4,6 +4,7 @@ namespace farspan::transport {
 
 void RegisterControllers() {
   RegisterController("cubic", MakeCubic);
+  RegisterController("cubic-linux", MakeLinuxCubic);
   RegisterController("bbr", MakeBbr);
   RegisterController("swift", MakeSwift);
   RegisterController("dcqcn", MakeDcqcn);

@@ -4,6 +4,9 @@
 // slow start and 1.2 x in congestion avoidance, as Linux does. Not modelled: proportional rate
 // reduction (RFC 6937; the endpoint is paced, so a halved window does not burst) and undoing a
 // reduction that reordering caused (the endpoint declares losses late enough).
+//
+// `cubic-linux` never takes RFC 9438's faster Reno (4.3: one packet per round trip once the last
+// maximum is reached again), because Linux 6.18 does not; under random loss that is a quarter less.
 #include <algorithm>
 #include <cmath>
 
@@ -17,6 +20,7 @@ constexpr double kC = 0.4;              // packets / s^3
 constexpr double kBeta = 0.7;           // what a reduction leaves
 constexpr double kInitialPackets = 10;  // RFC 6928
 constexpr double kMinPackets = 2;
+constexpr double kReno = 3 * (1 - kBeta) / (1 + kBeta);  // packets per round trip, RFC 9438, 4.3
 
 // HyStart++: leaves slow start when the round trip grows, before the queue is full.
 class HyStart {
@@ -60,8 +64,10 @@ class HyStart {
 
 class Cubic final : public Controller {
  public:
-  explicit Cubic(const ControllerConfig& config)
+  // `late_reno`: packets per round trip of Reno's window beyond the last maximum.
+  Cubic(const ControllerConfig& config, double late_reno)
       : config_(config),
+        late_reno_(late_reno),
         packet_(config.packet_bytes),
         window_(kInitialPackets * packet_),
         rtt_(config.initial_rtt) {}
@@ -128,7 +134,7 @@ class Cubic final : public Controller {
     const double target = std::clamp(cubic, window_, 1.5 * window_);
     const double acked = static_cast<double>(ack.bytes);
     // Reno's window, which CUBIC never falls below (RFC 9438, 4.3).
-    const double alpha = window_reno_ < window_max_ ? 3 * (1 - kBeta) / (1 + kBeta) : 1;
+    const double alpha = window_reno_ < window_max_ ? kReno : late_reno_;
     window_reno_ += alpha * packet_ * acked / window_;
     window_ = std::max(window_ + (target - window_) * acked / window_, window_reno_);
   }
@@ -141,6 +147,7 @@ class Cubic final : public Controller {
   }
 
   ControllerConfig config_;
+  double late_reno_;
   double packet_;  // bytes, as all windows
   double window_;
   double threshold_ = 1e300;
@@ -157,6 +164,11 @@ class Cubic final : public Controller {
 
 }  // namespace
 
-ControllerPtr MakeCubic(const ControllerConfig& config) { return std::make_unique<Cubic>(config); }
+ControllerPtr MakeCubic(const ControllerConfig& config) {
+  return std::make_unique<Cubic>(config, 1);
+}
+ControllerPtr MakeLinuxCubic(const ControllerConfig& config) {
+  return std::make_unique<Cubic>(config, kReno);
+}
 
 }  // namespace farspan::transport
