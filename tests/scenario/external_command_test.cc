@@ -48,7 +48,7 @@ TEST(ExternalCommand, ReadsTheFigureThatTheCommandPrints) {
   for (const auto& [goodput, client, expected] :
        {std::tuple{"json:/end/bps", "echo \"{ \\\"end\\\": { \\\"bps\\\": 2.5e9 }}\"", 2.5e9},
         {"regex:rate ([0-9.]+) G", "echo size {size}, rate 1.5 Gb/s", 1.5}}) {
-    const Outcome run = Execute(kExternal + "--server 'sleep 0.2' --client '" + client +
+    const Outcome run = Execute(kExternal + "--ready up --server 'echo up' --client '" + client +
                                 "' --goodput '" + goodput + "' --json " + file.string() + " 2>&1");
     ASSERT_EQ(run.exit_code, 0) << run.output;
     std::ifstream in(file);
@@ -70,7 +70,8 @@ TEST(ExternalCommand, ReadsTheServerOrTheClock) {
       " --scale 1e6 2>&1");
   EXPECT_EQ(server.exit_code, 0) << server.output;
   EXPECT_NE(server.output.find("7.00"), std::string::npos) << server.output;
-  const Outcome clock = Execute(kExternal + "--server 'sleep 0.2' --client 'sleep 0.2' 2>&1");
+  const Outcome clock =
+      Execute(kExternal + "--ready up --server 'echo up' --client 'sleep 0.2' 2>&1");
   EXPECT_EQ(clock.exit_code, 0) << clock.output;
   EXPECT_NE(clock.output.find("0.0"), std::string::npos) << clock.output;
 }
@@ -79,7 +80,7 @@ TEST(ExternalCommand, FailuresAreReportedInTime) {
   for (const auto& [options, word] :
        {std::pair{"--server 'sleep 60' --client 'echo no route >&2; exit 9'",
                   "exit code 9: no route"},
-        {"--server 'echo in use >&2; exit 3' --client 'sleep 60'",
+        {"--ready up --server 'echo in use >&2; exit 3' --client 'sleep 60'",
          "server ended with exit code 3: in"},
         {"--server 'sleep 60' --client 'sleep 60' --limit 200ms", "had not ended after 0.2 s"},
         {"--server 'sleep 60' --client true --ready listening --limit 200ms", "not printed"},
@@ -110,8 +111,9 @@ TEST(ExternalCommand, BadUsageIsSaidBeforeAnythingRuns) {
 
 TEST(ExternalCommand, NothingIsLeftBehind) {
   const auto by_server = Temporary(".server"), by_client = Temporary(".client");
-  const Outcome run = Execute(kExternal + "--server '" + Leave(by_server) +
-                              "; sleep 0.4' --client '" + Leave(by_client) + "; sleep 0.2' 2>&1");
+  const Outcome run =
+      Execute(kExternal + "--ready up --server '" + Leave(by_server) +
+              "; echo up; sleep 0.4' --client '" + Leave(by_client) + "; sleep 0.2' 2>&1");
   EXPECT_EQ(run.exit_code, 0) << run.output;
   EXPECT_TRUE(IsGone(by_server));
   EXPECT_TRUE(IsGone(by_client));

@@ -10,7 +10,6 @@
 // dmabuf. Functions answer ncclResult_t; what went wrong is logged through NCCL's logger.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <memory>

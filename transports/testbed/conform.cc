@@ -144,7 +144,10 @@ class Cases {
     const Link forward = connect(*ends_.a, *ends_.b);
     const Link back = connect(*ends_.b, *ends_.a);
     Moving there(forward, 3'000'000, 3'000'000, 1), here(back, 3'000'000, 3'000'000, 2);
-    wait("two messages that cross", [&] { return there.step() & here.step(); });
+    wait("two messages that cross", [&] {
+      const bool there_done = there.step(), here_done = here.step();
+      return there_done && here_done;
+    });
     close(forward);
     close(back);
   }

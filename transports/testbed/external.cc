@@ -72,9 +72,8 @@ Result<uint16_t> FreePort(const SocketAddress& local) {
 std::string LastLine(const std::string& text) {
   const size_t end = text.find_last_not_of("\r\n ");
   if (end == text.npos) return {};
-  const size_t line = text.find_last_of('\n', end);
-  return text.substr(line == text.npos ? 0 : line + 1,
-                     end - (line == text.npos ? 0 : line + 1) + 1);
+  const size_t line = text.find_last_of('\n', end) + 1;  // npos + 1 is 0
+  return text.substr(line, std::min(end + 1 - line, kWordsMax));
 }
 
 std::string HowItEnded(const char* role, const SupervisedProcess& process) {
