@@ -22,8 +22,10 @@ import cases_capture  # noqa: E402
 import cases_faults  # noqa: E402
 import cases_lab  # noqa: E402
 import cases_perftest  # noqa: E402
+import cases_transports  # noqa: E402
 
-CASES = {case.__name__: case for module in (cases_lab, cases_perftest, cases_capture, cases_faults) for case in module.CASES}
+MODULES = cases_lab, cases_perftest, cases_capture, cases_faults, cases_transports
+CASES = {case.__name__: case for module in MODULES for case in module.CASES}
 
 
 def run_case(lab, case, rows):
@@ -46,7 +48,8 @@ def run(names):
     rows, good = [], True
     with signals_end_it():
         emulator_binary()
-        with VmLab(logs=BUILD / "vm-lab-logs", say=lambda text: print(text, flush=True)) as lab:
+        with VmLab(programs=[BUILD / "transports/farspan"], logs=BUILD / "vm-lab-logs",
+                   say=lambda text: print(text, flush=True)) as lab:
             for name in names:
                 good &= run_case(lab, CASES[name], rows)
     harness.write_results("rdma", rows, 1)
