@@ -113,7 +113,11 @@ HeatMap PointsAndSizes(const CompareRecord& record, const std::string& contender
               .columns = {},
               .rows = {},
               .values = {}};
-  for (const CompareRecord::Point& point : record.points) map.columns.push_back(point.value);
+  constexpr size_t kFits = 14;  // what is written as a table does not
+  for (const CompareRecord::Point& point : record.points) {
+    map.columns.push_back(point.value.size() <= kFits ? point.value
+                                                      : fmt::format("{:.2g}", point.loss));
+  }
   for (const uint64_t bytes : Sizes(record)) {
     map.rows.push_back(BytesToText(bytes));
     std::vector<double> values(record.points.size(), kNone);
