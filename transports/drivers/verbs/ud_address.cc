@@ -11,8 +11,10 @@ constexpr uint32_t kAddressBytes = sizeof(Gid) + sizeof(uint32_t);
 constexpr size_t kIpv4At = 20;
 constexpr uint8_t kCe = 3;
 
-// Where IPv4 stands, the bytes before it may be anything: its checksum tells.
+// As Linux tells them apart (ib_get_rdma_header_version): where IPv4 stands, what is before it may
+// be anything, even what begins as IPv6; then the checksum decides.
 bool IsIpv4(std::span<const uint8_t, kGrhBytes> header) {
+  if (header[0] >> 4 != 6) return true;
   if (header[kIpv4At] != 0x45) return false;
   uint32_t sum = 0;
   for (size_t i = kIpv4At; i < kGrhBytes; i += 2) sum += (header[i] << 8) + header[i + 1];
