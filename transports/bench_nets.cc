@@ -118,6 +118,11 @@ Result<std::unique_ptr<transport::Transport>> OpenVerbs(const po::variables_map&
   choice.device = Text(values, "verbs-device");
   if (values.count("gid-index") > 0) choice.gid_index = values["gid-index"].as<uint32_t>();
   choice.local = local;
+  if (Text(values, "transport") == "rc") {
+    const auto nccl = ReadNccl(values);
+    if (!nccl) return tl::unexpected(nccl.error());
+    return OpenRcOverVerbs(choice, local, nccl->rc, timeout);
+  }
   auto config = ReadSpan(values, timeout);
   if (!config) return tl::unexpected(config.error());
   return OpenSpanOverVerbs(choice, *config);
@@ -127,7 +132,8 @@ Result<std::unique_ptr<transport::Transport>> OpenVerbs(const po::variables_map&
 bool IsLibrary(const po::variables_map& values) {
   const std::string transport = Text(values, "transport");
   const auto names = testbed::EndpointNames();
-  return !transport.empty() && std::find(names.begin(), names.end(), transport) == names.end();
+  return !transport.empty() && transport != "rc" &&
+         std::find(names.begin(), names.end(), transport) == names.end();
 }
 
 Result<std::unique_ptr<transport::Transport>> OpenDoor(const po::variables_map& values,
@@ -188,10 +194,10 @@ void AddNetOptions(cli::Options& options) {
   };
   auto add = options.visible.add_options();
   const auto number = [](uint32_t value) { return po::value<uint32_t>()->default_value(value); };
-  add("net", text("tcp"),
-      "tcp (kernel TCP), udp (Span), verbs (Span over RoCE) or sim (virtual time)");
+  add("net", text("tcp"), "tcp (kernel TCP), udp (Span), verbs (RoCE) or sim (virtual time)");
   add("transport", text(""),
-      "sim: span, or a baseline's model: rc-gbn, rc-sr, tcp; or a library in place of --net: "
+      "verbs: span or rc (NCCL's net_ib); sim: span, or a baseline's model: rc-gbn, rc-sr, tcp; or "
+      "a library in place of --net: "
       "./libmine.so (see farspan conform)");
   add("transport-options", text(""),
       "what the library is told; of an NCCL plugin device=N,version=V");
@@ -238,9 +244,12 @@ Result<std::unique_ptr<transport::Transport>> OpenNet(const po::variables_map& v
   const std::string net = Text(values, "net");
   if (IsLibrary(values)) return OpenDoor(values, local, timeout);
   const std::string transport = Text(values, "transport");
-  if (!transport.empty() && transport != (net == "tcp" ? net : "span")) {
+  const bool real = transport == "rc" ? net == "verbs" : transport == (net == "tcp" ? net : "span");
+  if (!transport.empty() && !real) {
     return Fail(ErrorCode::kInvalid,
-                "'" + transport + "' runs in virtual time only: give it --net sim", "--transport");
+                "'" + transport + "' does not run over " + net +
+                    ": models take --net sim, rc takes --net verbs",
+                "--transport");
   }
   if (net == "tcp") return OpenTcp(values, local, timeout);
   if (net == "udp") return OpenSpan(values, local, timeout);

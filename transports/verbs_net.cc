@@ -3,6 +3,7 @@
 #if FARSPAN_HAS_VERBS
 #include <fmt/format.h>
 
+#include "transports/baselines/rc_transport.h"
 #include "transports/core/span.h"
 #include "transports/drivers/verbs/verbs_transport.h"
 #endif
@@ -41,14 +42,36 @@ Result<std::unique_ptr<Transport>> OpenSpanOverVerbs(const verbs::PortChoice& ch
   return std::unique_ptr<Transport>(std::move(*opened));
 }
 
+Result<std::unique_ptr<Transport>> OpenRcOverVerbs(const verbs::PortChoice& choice,
+                                                   const SocketAddress& local,
+                                                   const baselines::RcConfig& config,
+                                                   TimeNs timeout) {
+  auto opened = baselines::RcTransport::Open({choice, local, config, timeout});
+  if (!opened) return tl::unexpected(opened.error());
+  return std::unique_ptr<Transport>(std::move(*opened));
+}
+
 #else
 
-Result<std::unique_ptr<Transport>> OpenSpanOverVerbs(const verbs::PortChoice&,
-                                                     transport::SpanConfig) {
+namespace {
+
+tl::unexpected<Error> NoVerbs() {
   return Fail(
       ErrorCode::kMachine,
       "this program was built without verbs: apt install libibverbs-dev, then build it with "
       "-DFARSPAN_VERBS=ON");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Transport>> OpenSpanOverVerbs(const verbs::PortChoice&,
+                                                     transport::SpanConfig) {
+  return NoVerbs();
+}
+
+Result<std::unique_ptr<Transport>> OpenRcOverVerbs(const verbs::PortChoice&, const SocketAddress&,
+                                                   const baselines::RcConfig&, TimeNs) {
+  return NoVerbs();
 }
 
 #endif

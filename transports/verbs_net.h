@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "emulator/base/result.h"
+#include "transports/baselines/model_config.h"
 #include "transports/core/span_config.h"
 #include "transports/core/transport.h"
 #include "transports/drivers/verbs/gid.h"
@@ -14,5 +15,11 @@ namespace farspan {
 // datagram (framing, checksum of the payload) is filled in.
 Result<std::unique_ptr<transport::Transport>> OpenSpanOverVerbs(const verbs::PortChoice& choice,
                                                                 transport::SpanConfig config);
+
+// Verbs RC as NCCL's net_ib uses it; `local`, port 0, for the TCP connections beside.
+Result<std::unique_ptr<transport::Transport>> OpenRcOverVerbs(const verbs::PortChoice& choice,
+                                                              const SocketAddress& local,
+                                                              const baselines::RcConfig& config,
+                                                              TimeNs timeout);
 
 }  // namespace farspan

@@ -48,7 +48,7 @@ def run(names):
     rows, good = [], True
     with signals_end_it():
         emulator_binary()
-        with VmLab(programs=[BUILD / "transports/farspan"], logs=BUILD / "vm-lab-logs",
+        with VmLab(programs=[BUILD / file for file in cases_transports.PROGRAMS], logs=BUILD / "vm-lab-logs",
                    say=lambda text: print(text, flush=True)) as lab:
             for name in names:
                 good &= run_case(lab, CASES[name], rows)
