@@ -199,7 +199,9 @@ bool Sender::repair_block(Block& block, const LostPacket& lost) {
 // All its symbols are accounted for: nothing refers to it any more but its missing datagrams.
 void Sender::free_if_resolved(uint32_t place) {
   Block& block = blocks_[place];
+  FARSPAN_CHECK(block.data != 0);  // else it has been freed before
   if (block.acked + block.lost < block.planned || block.queued != 0) return;
+  block.data = 0;
   while (!block.missing.empty()) forget_loss(remove_head(losses_, block.missing));
   ++block.generation;
   block.next_free = free_block_;

@@ -323,22 +323,23 @@ void Sender::send_new(TimeNs now, uint32_t path, TxSlot& slot) {
   if (group_.parity == 0) end_message();
 }
 
-// Its parity need not, or cannot, be sent any more: the blocks do with fewer symbols.
+// What of it has not left need not, or cannot, be sent any more: its blocks do with fewer symbols.
+// A block of which all have left may have been freed, and be another's by now.
 void Sender::drop_group() {
-  for (; group_.sent < group_.parity * group_.blocks; ++group_.sent) {
-    Block& block = blocks_[group_.block[group_.sent % group_.blocks]];
-    parity_busy_[block.parity_slot + group_.sent / group_.blocks] = 0;
-    --block.planned;
+  const Group old = std::exchange(group_, {});
+  const auto abandon = [this](uint32_t place) {
+    --blocks_[place].planned;
+    free_if_resolved(place);
+  };
+  for (uint32_t sent = old.sent; sent < old.parity * old.blocks; ++sent) {
+    const uint32_t place = old.block[sent % old.blocks];
+    parity_busy_[blocks_[place].parity_slot + sent / old.blocks] = 0;
+    abandon(place);
   }
-  // Datagrams of the group that have not left are none of its blocks' any more.
-  const bool inside = group_.message == cursor_message_ && cursor_index_ < group_.end;
-  const uint32_t from = inside ? cursor_index_ : group_.end;
-  for (uint32_t i = from; i < group_.end; ++i) {
-    --blocks_[group_.block[(i - group_.first) % group_.blocks]].planned;
+  const bool inside = old.message == cursor_message_ && cursor_index_ < old.end;
+  for (uint32_t i = inside ? cursor_index_ : old.end; i < old.end; ++i) {
+    abandon(old.block[(i - old.first) % old.blocks]);
   }
-  const Group old = group_;
-  group_ = {};
-  for (uint32_t b = 0; b < old.blocks; ++b) free_if_resolved(old.block[b]);
 }
 
 void Sender::go_back(uint64_t to, uint32_t index) {
