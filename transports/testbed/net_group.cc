@@ -37,9 +37,10 @@ NetGroup::NetGroup(std::unique_ptr<Bootstrap> bootstrap,
       rank_(bootstrap_->rank()),
       timeout_(timeout) {}
 
-// A peer that still wants to hear that its last message has arrived gets to hear it.
+// A peer that still wants to hear that its last message has arrived gets to hear it; where a run
+// was given up there is nothing to wait for, and its plan is gone.
 NetGroup::~NetGroup() {
-  if (executor_ != nullptr && executor_->failure().empty()) (void)drain();
+  if (executor_ != nullptr && executor_->finished() && executor_->failure().empty()) (void)drain();
   executor_.reset();
   for (const transport::CommId comm : comms_) transport_->close(comm);
 }
