@@ -177,18 +177,13 @@ Status Plugin::connect(void* handle, void** comm) {
     found = connecting_.emplace(asked, *made).first;
   }
   move();
-  const Comm connected{found->second, true};
-  switch (transport_->state(connected.id)) {
-    case CommState::kConnecting:
-      return kSuccess;
-    case CommState::kReady:
-      connecting_.erase(found);
-      *comm = new Comm(connected);
-      return kSuccess;
-    default:
-      connecting_.erase(found);
-      return failed(connected);
-  }
+  const transport::CommId id = found->second;
+  if (transport_->state(id) == CommState::kConnecting) return kSuccess;
+  connecting_.erase(found);
+  auto connected = std::make_unique<Comm>(Comm{id, true});
+  if (transport_->state(id) != CommState::kReady) return failed(*connected);
+  *comm = connected.release();
+  return kSuccess;
 }
 
 Status Plugin::accept(void* listener, void** comm) {
@@ -223,7 +218,10 @@ Status Plugin::post(void* opaque, void* data, size_t bytes, void* memory, void**
   const transport::Buffer buffer{data, bytes, Decode(memory)};
   const auto posted = comm->sends ? transport_->post_send(comm->id, buffer, 0)
                                   : transport_->post_recv(comm->id, buffer, 0);
-  if (posted) *request = new Request{*posted, comm};
+  if (!posted) return kSuccess;
+  auto made = std::make_unique<Request>(Request{*posted, comm});
+  *request = made.get();
+  comm->requests.emplace(made.get(), std::move(made));
   return kSuccess;
 }
 
@@ -234,8 +232,8 @@ Status Plugin::test(void* opaque, int* done, int* bytes) {
   const Completion completion = transport_->test(request->id);
   *done = completion.progress == Progress::kPending ? 0 : 1;
   if (*done == 0) return kSuccess;
-  const Comm& comm = *request->comm;
-  delete request;
+  Comm& comm = *request->comm;
+  comm.requests.erase(request);
   if (completion.progress == Progress::kFailed) return failed(comm);
   if (bytes != nullptr) *bytes = static_cast<int>(completion.bytes);
   return kSuccess;

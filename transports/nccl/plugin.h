@@ -16,6 +16,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <unordered_map>
 
 #include "emulator/base/result.h"
 #include "transports/core/transport.h"
@@ -47,13 +48,16 @@ class Plugin {
   Status close_listener(void* listener);
 
  private:
-  struct Comm {
-    transport::CommId id;
-    bool sends = false;
-  };
+  struct Comm;
   struct Request {
     transport::RequestId id;
     Comm* comm = nullptr;
+  };
+  struct Comm {
+    transport::CommId id;
+    bool sends = false;
+    // Those that are not done yet: NCCL need not ask for all before it closes.
+    std::unordered_map<const Request*, std::unique_ptr<Request>> requests{};
   };
   // NCCL asks again with the same handle at the same place until it has its comm.
   using Asked = std::pair<void*, transport::Handle>;
