@@ -13,7 +13,7 @@ import time
 
 from lab import measure, table, transports
 from lab.engine import Engine, emulator_binary
-from lab.stats import clopper_pearson, mathis_bits_per_s, median
+from lab.stats import clopper_pearson, mathis_bits_per_s
 from lab.system import (ROOT, LabError, Unavailable, give_to_invoker, lab_lacks, signals_end_it,
                         start, stop)
 from lab.table import Row
@@ -55,6 +55,17 @@ class Scenario:
     def delay_ns(self):
         return self.distance[1] * GROUP_INDEX / LIGHT_M_PER_S * 1e9
 
+    def settings(self):
+        """What a live change sets, by name."""
+        return {"distance": self.distance[0],
+                **({"loss": self.loss[0]} if self.loss[1] > 0 else {}),
+                **({"jitter": self.jitter[0]} if self.jitter[1] > 0 else {})}
+
+    def no_fiber(self):
+        """A live change to what the hosts, the kernel and the engine do alone, at the same rate."""
+        nothing = {"loss": "0", "jitter": "0 us"}
+        return {"delay": "0 ms", **{k: nothing[k] for k in self.settings() if k in nothing}}
+
     def arguments(self):
         arguments = ["--distance", self.distance[0], "--rate", self.rate[0], "--limit", self.limit]
         if self.loss[1] > 0:
@@ -69,63 +80,44 @@ def steady_pps(scenario):
     return min(4000, 0.5 * measure.packets_per_s(scenario.rate[1], UDP_PAYLOAD))
 
 
-def round_trips(lab, scenario, count):
-    """ping's round trips and the probe's result, beside pings that take 1 % of the cap or less."""
-    a, b = lab.hosts.values()
-    interval_s = max(0.002, 100 * 8 * PING_WIRE_BYTES / scenario.rate[1])
-    with measure.kept_warm(a, b, interval_s):
-        return measure.ping(a, b, count=count), measure.probe_rtt(a, b, count=1000)
-
-
-def floor(lab, scenario, say):
-    """What the hosts, the kernel and the engine add at zero delay, at the same rate."""
-    a, b = lab.hosts.values()
-    with Engine(lab, "--wire", "a,b", "--delay", "0 ms", "--rate", scenario.rate[0],
-                name="floor") as engine:
-        say("the lab's floor: ping and probe at zero delay")
-        rtt, probe_rtt = round_trips(lab, scenario, 100)
-        pps = steady_pps(scenario)
-        one_way = measure.probe(a, b, pps, 2 * pps, UDP_PAYLOAD)
-        certificate = engine.stop()
-    return {"ping_ns": rtt, "probe_rtt_ns": probe_rtt["rtt_ns"], "one_way_ns": one_way["delay_ns"],
-            "certificate": certificate}
-
-
 def spread(delay):
     """Half the distance of the quantiles at ±1 standard deviation: tails do not count."""
     return (delay["p84"] - delay["p16"]) / 2
 
 
-def rtt_rows(lab, scenario, base, results, say):
-    say("round trips: ping, then the probe")
-    trips, probe = round_trips(lab, scenario, 200)
-    results["ping_ns"], results["probe_rtt"] = trips, probe
-    asked = 2 * scenario.delay_ns
-    rows = []
-    for name, measured, without in (
-            ("RTT, median of ping", median(trips), median(base["ping_ns"])),
-            ("RTT, median of the probe", probe["rtt_ns"]["p50"], base["probe_rtt_ns"]["p50"])):
-        rows.append(table.within(name, asked + without, measured, RTT_TOLERANCE_NS, "ms", 1e6,
-                                 f"2 x {scenario.delay_ns / 1e6:.4f} ms of fiber + floor "
-                                 f"{without / 1e6:.3f} ms"))
-    return rows
+def rtt_rows(lab, engine, scenario, results, say):
+    say("round trips: ping and the probe, over the fiber and in turn over none")
+    interval_s = max(0.002, 100 * 8 * PING_WIRE_BYTES / scenario.rate[1])  # 1 % of the cap at most
+    trips = measure.beside_the_floor(*lab.hosts.values(), lambda: engine.set(**scenario.no_fiber()),
+                                     lambda: engine.set(**scenario.settings()),
+                                     interval_s=interval_s)
+    results["round_trips_ns"] = trips._asdict()
+    return [table.within(name, 2 * scenario.delay_ns, measured, RTT_TOLERANCE_NS, "ms", 1e6,
+                         f"2 x {scenario.delay_ns / 1e6:.4f} ms of fiber; floor "
+                         f"{floor / 1e3:.0f} us, taken off")
+            for name, measured, floor in (("RTT, median of ping", trips.ping, trips.ping_floor),
+                                          ("RTT, median of the probe", trips.probe,
+                                           trips.probe_floor))]
 
 
-def path_rows(lab, engine, scenario, base, results, say):
+def path_rows(lab, engine, scenario, results, say):
     """Jitter, loss and order from one steady stream of full-size packets.
 
     Full-size, because the probability of loss is that of a reference frame's time on the wire.
     """
     a, b = lab.hosts.values()
     pps = steady_pps(scenario)
+    engine.set(**scenario.no_fiber())
+    floor = measure.probe(a, b, pps, 2 * pps, UDP_PAYLOAD)["delay_ns"]
+    engine.set(**scenario.settings())
     say(f"jitter, loss and order: {pps:.0f} packets/s for {scenario.seconds:g} s")
     drops = lambda: engine.metric("farspan_link_emulated_dropped_packets_total", direction="ab")
     before = drops()
     stream = measure.probe(a, b, pps, pps * scenario.seconds, UDP_PAYLOAD, idle_s=2)
     dropped = drops() - before
     stream.pop("gaps")
-    results["stream"] = stream
-    asked = math.hypot(scenario.jitter[1], spread(base["one_way_ns"]))
+    results["stream"], results["one_way_floor_ns"] = stream, floor
+    asked = math.hypot(scenario.jitter[1], spread(floor))
     low, high = clopper_pearson(stream["lost"], stream["sent"])
     return [
         table.within("jitter, standard deviation", asked, spread(stream["delay_ns"]),
@@ -193,11 +185,10 @@ def run_lab(scenario, keep, out, say):
     results = {}
     with Lab(["a", "b"], mtu=MTU) as lab:
         say("two hosts in network namespaces, the engine between them")
-        base = floor(lab, scenario, say)
         with Engine(lab, "--wire", "a,b", *scenario.arguments()) as engine:
             say("the link: " + " ".join(scenario.arguments()))
-            rows = rtt_rows(lab, scenario, base, results, say)
-            rows += path_rows(lab, engine, scenario, base, results, say)
+            rows = rtt_rows(lab, engine, scenario, results, say)
+            rows += path_rows(lab, engine, scenario, results, say)
             rows += rate_rows(lab, scenario, results, say)
             own = (engine.metric("farspan_link_own_dropped_packets_total")
                    + engine.metric("farspan_port_own_dropped_packets_total"))
@@ -207,9 +198,8 @@ def run_lab(scenario, keep, out, say):
             certificate = engine.stop()
         rows += certificate_rows(certificate)
         results["invalid"] = certificate["reasons"] if certificate else []
-        results["floor"] = base
         results["transports"] = compare_transports(lab, scenario, say)
-        for name in ("engine.log", "floor.log", "transports.log"):
+        for name in ("engine.log", "transports.log"):
             (out / name).write_text((lab.directory / name).read_text())
         (out / "certificate.json").write_text(json.dumps(certificate, indent=2) + "\n")
     return rows, results

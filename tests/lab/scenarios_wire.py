@@ -18,29 +18,6 @@ def rate_row(name, asked, measured, note=""):
     return table.within(name, asked, measured, 0.01 * asked, "Mb/s", 1e6, note)
 
 
-def _round_trips(a, b, pings):
-    return measure.ping(a, b, count=pings), measure.probe_rtt(a, b, count=120)["rtt_ns"]["p50"]
-
-
-def _beside_the_floor(a, b, running, setting, rounds=5):
-    """Round trips over the link as it is and, in turn, over none: (ping, probe, least, floors).
-
-    A machine that others share has slower and faster minutes. What a round trip takes beyond the
-    floor is therefore the median over rounds, each against the floor measured next to it.
-    """
-    over, floors = [], []
-    with measure.kept_warm(a, b):
-        for _ in range(rounds):
-            running.set(delay="0 ms")
-            floors.append(_round_trips(a, b, 30))
-            running.set(**setting)
-            over.append(_round_trips(a, b, 20))
-    ping = median([median(x[0]) - median(y[0]) for x, y in zip(over, floors)])
-    probe = median([x[1] - y[1] for x, y in zip(over, floors)])
-    return (ping, probe, min(x[0][0] for x in over),
-            (median([median(y[0]) for y in floors]), median([y[1] for y in floors])))
-
-
 @scenario
 def rtt(rows):
     """Round trips are 2 x delay + the lab's floor, for glass, delay and RTT given; by ping, whose
@@ -52,18 +29,21 @@ def rtt(rows):
                                        ("rtt", "5 ms", 2.5e6), ("delay", "10 ms", 10e6),
                                        ("delay", "25 ms", 25e6), ("delay", "50 ms", 50e6)):
             with engine(lab, f"--{option}", value, "--rate", "1 Gbps") as running:
-                ping, probe, least, floors = _beside_the_floor(a, b, running, {option: value})
-            for name, trip, floor in zip(("ping", "probe"), (ping, probe), floors):
+                trips = measure.beside_the_floor(a, b, lambda: running.set(delay="0 ms"),
+                                                 lambda: running.set(**{option: value}))
+            for name, trip, floor in (("ping", trips.ping, trips.ping_floor),
+                                      ("probe", trips.probe, trips.probe_floor)):
                 rows.append(table.within(f"{option} {value}, {name}", 2 * one_way, trip,
                                          RTT_TOLERANCE_NS, "ms", 1e6,
                                          f"floor {floor / 1e3:.0f} us, taken off"))
             # Never early, by any single round trip.
             rows.append(at_least(f"{option} {value}, least RTT in us", round(2 * one_way / 1e3),
-                                 round(least / 1e3)))
+                                 round(trips.least / 1e3)))
         with engine(lab, "--delay", "10.1 ms", "--rate", "1 Gbps") as running:
-            twin = _beside_the_floor(a, b, running, {"delay": "10.1 ms"}, rounds=3)[0]
+            twin = measure.beside_the_floor(a, b, lambda: running.set(delay="0 ms"),
+                                            lambda: running.set(delay="10.1 ms"), rounds=3)
         rows.append(table.exactly("the twin: 10.1 ms would pass for 10 ms", False,
-                                  abs(twin - 20e6) <= RTT_TOLERANCE_NS))
+                                  abs(twin.ping - 20e6) <= RTT_TOLERANCE_NS))
 
 
 @scenario
