@@ -58,7 +58,7 @@ nlohmann::json ToJson(const testbed::LibraryReport& report) {
   for (const testbed::LibraryCase& one : report.cases) {
     cases.push_back({{"name", one.name}, {"verdict", Word(one.verdict)}, {"detail", one.detail}});
   }
-  return {{"schema", "farspan.conform.v1"}, {"library", report.library},
+  return {{"schema", "farspan.conform.v1"}, {"library", report.file},
           {"transport", report.name},       {"door", report.door},
           {"conforms", report.conforms()},  {"cases", cases}};
 }

@@ -111,7 +111,7 @@ Result<std::string> Isolated(const std::function<std::string()>& work, TimeNs li
 
 Result<LibraryReport> Introduce(const std::string& path, const std::string& said) {
   LibraryReport report;
-  report.library = path;
+  report.file = path;
   if (said[0] == kFailed) return Fail(ErrorCode::kIo, said.substr(1), path);
   if (said[0] == kCannotOpen) {
     return Fail(static_cast<ErrorCode>(said[1] - '0'), said.substr(2));

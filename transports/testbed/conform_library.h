@@ -23,8 +23,8 @@ struct LibraryCase {
 };
 
 struct LibraryReport {
-  std::string library;  // as given
-  std::string name;     // of the transport
+  std::string file;  // as given
+  std::string name;  // of the transport
   std::string door;
   std::vector<LibraryCase> cases;
   bool conforms() const;
