@@ -79,10 +79,18 @@ def listening(host, *command, line="ready", seconds=10):
         process.stderr.close()
 
 
+def socket_dropped(host):
+    """Datagrams that a host's kernel received and its sockets had no room for, ever."""
+    names, values = (line.split() for line in host.run("cat", "/proc/net/snmp").splitlines()
+                     if line.startswith("Udp:"))
+    return int(values[names.index("RcvbufErrors")])
+
+
 class Stream:
     """UDP from source to target while the block runs; `result()` waits for its end.
 
-    result() is the receiver's JSON with what the sender knows: sent, lost, the rate on the wire.
+    result() is the receiver's JSON with what the sender and the far kernel know: sent, what the
+    receiving socket dropped, what the path lost, the rate on the wire.
     `idle_s` must exceed the path's delay and any cut. `traces` names CSV files per packet, of the
     sender and of the receiver.
     """
@@ -100,11 +108,12 @@ class Stream:
         receive += ["--trace", traces[1]] if traces[1] else []
         self.receiver_command = target, *realtime(10, probe_binary(), *receive)
         self.sender_command = realtime(10, probe_binary(), *send)
-        self.source = source
+        self.source, self.target = source, target
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
         with self.stack:
+            self.dropped_before = socket_dropped(self.target)
             self.receiver = self.stack.enter_context(listening(*self.receiver_command))
             self.sender = self.source.start(*self.sender_command, stdout=subprocess.PIPE,
                                             stderr=subprocess.PIPE)
@@ -118,11 +127,14 @@ class Stream:
     def result(self):
         sent = self._finish(self.sender)
         result = {**self._finish(self.receiver), "sent": sent["sent"],
-                  "payload_bytes": self.payload}
-        result["lost"] = result["sent"] - result["unique"] - result["corrupted"]
+                  "payload_bytes": self.payload,
+                  "socket_dropped": socket_dropped(self.target) - self.dropped_before}
+        result["lost"] = (result["sent"] - result["unique"] - result["corrupted"]
+                          - result["socket_dropped"])
         bits = 8 * wire_bytes(self.payload)
         result["wire_bits_per_s"] = result["packets_per_s"] * bits
         result["offered_wire_bits_per_s"] = sent["packets_per_s"] * bits
+        result["sent_wire_bits_per_s"] = result["sent_packets_per_s"] * bits
         return result
 
     def _finish(self, process):
@@ -226,10 +238,11 @@ def flow(source, target, *options, port=5700, limit_s=60):
 
 
 def iperf3(source, target, *options, seconds=5, port=5201):
-    """The client's JSON with the server's inside."""
+    """The client's JSON with the server's inside, and what the server's socket dropped."""
     server = target.start("iperf3", "-s", "-1", "-p", port, "--json", stdout=subprocess.DEVNULL)
     try:
         wait_until(lambda: target.run("ss", "-Hltn", f"sport = :{port}"), 10, "iperf3's server")
+        dropped_before = socket_dropped(target)
         out = source.run("iperf3", "-c", target.address, "-p", port, "-t", seconds, "--json",
                          "--get-server-output", "--connect-timeout", 10_000, *options, check=False)
     finally:
@@ -237,7 +250,7 @@ def iperf3(source, target, *options, seconds=5, port=5201):
     result = json.loads(out)
     if "error" in result:
         raise LabError(f"iperf3 {' '.join(map(str, options))}: {result['error']}")
-    return result
+    return {**result, "socket_dropped": socket_dropped(target) - dropped_before}
 
 
 def tcp_goodput(result):
@@ -247,12 +260,18 @@ def tcp_goodput(result):
 
 
 def udp_goodput(result):
-    """Bits/s of payload at the receiver over the middle of the run: its inner whole seconds."""
+    """Bits/s of payload at the receiving host over the middle of the run: its inner whole seconds.
+
+    What came and found no room, because the program had to wait for its CPU, did cross the link.
+    """
     intervals = [i["sum"] for i in result["server_output_json"]["intervals"]]
     inner = [i for i in intervals if i["seconds"] > 0.5][1:-1]
     if not inner:
         raise LabError("iperf3 ran too short for a middle")
-    return sum(8 * i["bytes"] for i in inner) / sum(i["seconds"] for i in inner)
+    read = result["server_output_json"]["end"]["sum"]
+    read_packets = read["packets"] - read["lost_packets"]
+    return (sum(8 * i["bytes"] for i in inner) / sum(i["seconds"] for i in inner)
+            * (1 + result["socket_dropped"] / read_packets))
 
 
 @contextlib.contextmanager

@@ -43,50 +43,52 @@ def live_distance(rows):
             rows.append(table.exactly("own drops", 0, own_drops(running)))
 
 
-def _outage(trace, result):
-    """(first lost number, how many, when its sender sent it) of the only gap."""
-    (first, count), = result["gaps"]
+def _outages(trace, result):
+    """(when the first lost packet was sent, when the first after it) of every gap."""
     sent = {r["sequence"]: r["sent_ns"] for r in trace}
-    return first, count, sent[first]
+    return [(sent[first], sent[first + count]) for first, count in result["gaps"]]
 
 
 @scenario
 def cut(rows):
-    """50 ms at 200 of 1000 km: the rule loses what is at the cut then, and nothing else.
+    """Five times 50 ms at 200 of 1000 km: the rule loses what is at the cut then, and nothing else.
 
     A packet is lost if entry + x n/c is in [cut, restore), x counted from its sender: so the other
-    direction's window begins earlier by (L - 2x) n/c.
+    direction's window begins earlier by (L - 2x) n/c. Of the times the median of five is judged: one
+    of them is off where sender or engine had to wait for a CPU just then.
     """
-    length, position, duration_ns = 1000, 200, 50e6
+    length, position, duration_ns, cuts = 1000, 200, 50e6, 5
     with Lab(["a", "b"]) as lab:
         a, b = lab.hosts.values()
         with engine(lab, "--distance", f"{length} km", "--rate", "100 Mbps") as running:
             traces = {d: lab.directory / f"{d}.csv" for d in ("ab", "ba")}
-            with measure.Stream(a, b, PPS, 4 * PPS, 200, traces=(traces["ab"], None)) as there, \
-                    measure.Stream(b, a, PPS, 4 * PPS, 200, port=5601,
+            with measure.Stream(a, b, PPS, 5 * PPS, 200, traces=(traces["ab"], None)) as there, \
+                    measure.Stream(b, a, PPS, 5 * PPS, 200, port=5601,
                                    traces=(traces["ba"], None)) as back:
-                time.sleep(2)
-                running.call("POST", "/api/v1/links/wire/cut",
-                             {"for": "50 ms", "position": f"{position} km"})
+                time.sleep(1)
+                for _ in range(cuts):
+                    running.call("POST", "/api/v1/links/wire/cut",
+                                 {"for": "50 ms", "position": f"{position} km"})
+                    time.sleep(0.5)
                 results = {"ab": there.result(), "ba": back.result()}
-            began = {}
+            outages = {}
             for direction, result in results.items():
-                rows.append(table.exactly(f"{direction}: gaps", 1, result["gap_count"]))
-                if result["gap_count"] != 1:
+                rows.append(table.exactly(f"{direction}: gaps", cuts, result["gap_count"]))
+                if result["gap_count"] != cuts:
                     return
-                sent = read_trace(traces[direction])
-                first, count, began[direction] = _outage(sent, result)
-                after = sent[first + count]["sent_ns"]
+                outages[direction] = _outages(read_trace(traces[direction]), result)
                 rows.append(table.within(f"{direction}: outage in the senders' time", duration_ns,
-                                         after - began[direction], 0.5e6, "ms", 1e6,
-                                         f"{count} packets"))
+                                         median([after - first for first, after in outages[direction]]),
+                                         0.5e6, "ms", 1e6, f"{result['lost']} packets in all"))
                 rows.append(table.exactly(f"{direction}: lost, by the engine's counter",
                                           dropped(running, "cut", direction), result["lost"]))
                 rows.append(table.exactly(f"{direction}: other drops", 0,
                                           dropped(running, None, direction)
                                           - dropped(running, "cut", direction)))
             rows.append(table.within("ba begins before ab by", (length - 2 * position) * NS_PER_KM,
-                                     began["ab"] - began["ba"], 0.5e6, "ms", 1e6))
+                                     median([ab - ba for (ab, _), (ba, _)
+                                             in zip(outages["ab"], outages["ba"])]),
+                                     0.5e6, "ms", 1e6))
             rows.append(table.exactly("own drops", 0, own_drops(running)))
 
 

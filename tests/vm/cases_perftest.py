@@ -63,14 +63,13 @@ def latency(lab, rows):
         far = _latencies(lab)
     for program in near:
         row = rdma.latency_row(program, near[program], far[program], FAR_NS)
-        if row.values["tolerance"] > (TWIN_NS - FAR_NS) / 2:
-            raise harness.Unbelievable(f"{program}: the guests' own spread cannot tell 2,000 km "
-                                       f"from 4,000: ± {row.values['tolerance'] / 1e6:.1f} ms")
-        rows.append(row)
         twin = rdma.latency_row(f"{program}, judged against 4,000 km", near[program], far[program],
                                 TWIN_NS)
+        if row.passed and twin.passed:
+            raise harness.Unbelievable(f"{program}: the guests' own spread cannot tell 2,000 km "
+                                       f"from 4,000: ± {row.values['tolerance'] / 1e6:.1f} ms")
         twin.passed, twin.note = not twin.passed, "must not agree"
-        rows.append(twin)
+        rows += row, twin
 
 
 def _transfers(lab, rows, when):

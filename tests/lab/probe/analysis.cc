@@ -62,6 +62,8 @@ void MeasureRate(std::span<const Sample> samples, Analysis& result) {
   const double seconds = static_cast<double>(last->received_ns - first->received_ns) * 1e-9;
   result.payload_bits_per_s = 8 * static_cast<double>(bytes) / seconds;
   result.packets_per_s = static_cast<double>(last - first) / seconds;
+  const double sending = static_cast<double>(last->sent_ns - first->sent_ns) * 1e-9;
+  if (sending > 0) result.sent_packets_per_s = static_cast<double>(last - first) / sending;
 }
 
 }  // namespace
@@ -130,7 +132,8 @@ nlohmann::json ToJson(const Analysis& a, size_t gaps_max) {
       {"ecn", {{"not_ect", a.ecn[0]}, {"ect1", a.ecn[1]}, {"ect0", a.ecn[2]}, {"ce", a.ecn[3]}}},
       {"delay_ns", ToJson(a.delay)},
       {"payload_bits_per_s", a.payload_bits_per_s},
-      {"packets_per_s", a.packets_per_s}};
+      {"packets_per_s", a.packets_per_s},
+      {"sent_packets_per_s", a.sent_packets_per_s}};
 }
 
 }  // namespace farspan::probe

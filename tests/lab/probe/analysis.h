@@ -47,6 +47,7 @@ struct Analysis {
   // count.
   double payload_bits_per_s = 0;
   double packets_per_s = 0;
+  double sent_packets_per_s = 0;  // the same packets, by the time in which they were sent
 };
 
 // `samples` in order of arrival.

@@ -21,14 +21,13 @@ int64_t Nanoseconds(const timespec& time) { return time.tv_sec * 1'000'000'000 +
 
 }  // namespace
 
-Ancillary ReadAncillary(msghdr& message, Ancillary result) {
+Ancillary ReadAncillary(msghdr& message) {
+  Ancillary result;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
       result.tos = ReadControl<uint8_t>(c);
     } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
       result.realtime_ns = Nanoseconds(ReadControl<timespec>(c));
-    } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
-      result.socket_dropped = ReadControl<uint32_t>(c);
     }
   }
   return result;

@@ -1,4 +1,4 @@
-// What the kernel says beside a datagram: when it arrived, its TOS byte, what the socket dropped.
+// What the kernel says beside a datagram: when it arrived, and its TOS byte.
 #pragma once
 
 #include <sys/socket.h>
@@ -14,11 +14,9 @@ inline constexpr size_t kControlBytes = 128;
 struct Ancillary {
   std::optional<int64_t> realtime_ns;  // the kernel's stamp on reception, CLOCK_REALTIME
   uint8_t tos = 0;
-  uint32_t socket_dropped = 0;  // so far
 };
 
-// What `message` does not say stays as it is in `result`.
-Ancillary ReadAncillary(msghdr& message, Ancillary result);
+Ancillary ReadAncillary(msghdr& message);
 
 // One instant on the kernel's clock of stamps and on the probe's own.
 struct ClockPair {

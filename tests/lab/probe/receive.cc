@@ -26,7 +26,6 @@ class Receiver {
         messages_(kBurst) {
     socket_.set_buffers(64 << 20);
     socket_.stamp_arrivals();
-    socket_.set(SOL_SOCKET, SO_RXQ_OVFL, 1, "SO_RXQ_OVFL");
     socket_.set(IPPROTO_IP, IP_RECVTOS, 1, "IP_RECVTOS");
     socket_.set_receive_timeout(20);
     socket_.bind(options.port);
@@ -51,7 +50,6 @@ class Receiver {
     nlohmann::json result = ToJson(Analyse(samples_), options_.gaps_max);
     result["schema"] = "farspan.probe.receive.v1";
     result["corrupted"] = corrupted_;
-    result["socket_dropped"] = ancillary_.socket_dropped;
     return result;
   }
 
@@ -88,8 +86,7 @@ class Receiver {
   }
 
   void record(int index, const ClockPair& now) {
-    ancillary_ = ReadAncillary(messages_[index].msg_hdr,
-                               {.realtime_ns = {}, .socket_dropped = ancillary_.socket_dropped});
+    const Ancillary ancillary = ReadAncillary(messages_[index].msg_hdr);
     const uint32_t bytes = messages_[index].msg_len;
     const auto packet = Read({&memory_[index * kPacketBytesMax], bytes});
     if (!packet) {
@@ -97,7 +94,7 @@ class Receiver {
       return;
     }
     samples_.push_back(
-        {packet->sequence, packet->sent_ns, now.arrival_ns(ancillary_), bytes, ancillary_.tos});
+        {packet->sequence, packet->sent_ns, now.arrival_ns(ancillary), bytes, ancillary.tos});
   }
 
   ReceiveOptions options_;
@@ -107,7 +104,6 @@ class Receiver {
   std::vector<iovec> vectors_;
   std::vector<mmsghdr> messages_;
   std::vector<Sample> samples_;
-  Ancillary ancillary_;
   uint64_t corrupted_ = 0;
 };
 

@@ -46,7 +46,7 @@ class Inbox {
       if (errno == EAGAIN || errno == EINTR || errno == ECONNREFUSED) return std::nullopt;
       Die("recvmsg");
     }
-    arrival.received_ns = NowOnBothClocks().arrival_ns(ReadAncillary(message, {}));
+    arrival.received_ns = NowOnBothClocks().arrival_ns(ReadAncillary(message));
     arrival.datagram = {memory_.data(), static_cast<size_t>(bytes)};
     return arrival;
   }
