@@ -16,10 +16,9 @@ LONG_TIMEOUT = ("-u", "20")  # 4.3 s: emulated CPUs starve for longer than perft
 
 # A starved guest does not empty its ring, and the engine cannot deliver: that is no fault of the
 # engine's, but it is lateness. These bounds are for the guests, not for the engine.
-BUDGETS = [word for key, bound in (("lateness_p99", "100 ms"), ("lateness_max", "5 s"))
-           for word in ("--set", f"engine.budgets.software.{key}={bound}")]
+BUDGETS = harness.budgets(arrival_p99="100 ms", lateness_p99="100 ms", lateness_max="5 s")
 # Bulk transfers starve a guest the longest, and nothing of theirs is judged by its time.
-BULK = ("--set", "engine.budgets.software.lateness_p99=1 s")
+BULK = harness.budgets(lateness_p99="1 s")
 
 
 @contextlib.contextmanager
@@ -38,30 +37,39 @@ def _kept_warm(source, target):
     Between two messages 20 ms apart guests and engine fall asleep; without it their waking, about
     1 ms each way, would count as fiber.
     """
-    command = f"busybox ping -q -i 0.002 -w 15 {target.address}"
+    command = f"busybox ping -q -i 0.002 -w 7 {target.address}"
     thread = threading.Thread(target=source.run, args=(command,),
                               kwargs={"seconds": 60, "check": False})
     thread.start()
     try:
         yield
     finally:
-        thread.join()  # after 15 s; a measurement takes half of that
+        thread.join()  # after 7 s
 
 
-def _latencies(lab):
+PROGRAMS = {"ib_write_lat": (), "ib_send_lat": ("-e",)}
+ROUNDS = 3  # near and far in turn: an emulated guest has slower and faster minutes
+
+
+def _add_latencies(lab, times):
     a, b = lab.guests.values()
     with _kept_warm(a, b):
-        return {"ib_write_lat": rdma.latency_ns(b, a, "ib_write_lat", *LONG_TIMEOUT),
-                "ib_send_lat": rdma.latency_ns(b, a, "ib_send_lat", "-e", *LONG_TIMEOUT)}
+        for program, options in PROGRAMS.items():
+            times[program] += rdma.latency_ns(b, a, program, *options, *LONG_TIMEOUT, count=100)
 
 
 def latency(lab, rows):
     """0 km against 2,000 km: the difference is the fiber, within the guests' own spread."""
-    with link(lab, delay="0 ms"):
-        near = _latencies(lab)
-    with link(lab, distance="2000 km"):
-        far = _latencies(lab)
-    for program in near:
+    near, far = ({program: [] for program in PROGRAMS} for _ in range(2))
+    with link(lab, distance="2000 km") as engine:
+        for _ in range(ROUNDS):
+            engine.set(delay="0 ms")
+            _add_latencies(lab, near)
+            engine.set(distance="2000 km")
+            _add_latencies(lab, far)
+    for program in PROGRAMS:
+        near[program].sort()
+        far[program].sort()
         row = rdma.latency_row(program, near[program], far[program], FAR_NS)
         twin = rdma.latency_row(f"{program}, judged against 4,000 km", near[program], far[program],
                                 TWIN_NS)
