@@ -129,6 +129,23 @@ def wait_until(condition, seconds, what):
     return value
 
 
+def _cpu_ticks():
+    """(all, not idle) of all CPUs; what other guests of a shared host took is not idle."""
+    ticks = [int(t) for t in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks), sum(ticks) - ticks[3] - ticks[4]
+
+
+def await_calm(seconds, share=0.1):
+    """Waits, at most so long, for a second in which the CPUs were busy for less than `share`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        before = _cpu_ticks()
+        time.sleep(1)
+        total, busy = (a - b for a, b in zip(_cpu_ticks(), before))
+        if busy < share * total:
+            return
+
+
 def lab_lacks():
     """Why a lab cannot be made here, with the command that mends it; None if it can."""
     if os.geteuid() != 0:

@@ -15,11 +15,12 @@ from pathlib import Path
 from lab import table
 from lab.engine import BUILD, Engine
 from lab.stats import clopper_pearson
-from lab.system import LabError, Unavailable, lab_lacks, signals_end_it
+from lab.system import LabError, Unavailable, await_calm, lab_lacks, signals_end_it
 from lab.table import Row
 from lab.topology import Lab
 
 ATTEMPTS = 3
+CALM_S = 60  # the longest wait for the machine between attempts
 SKIPPED = 77  # SKIP_RETURN_CODE in CMakeLists.txt
 SCENARIOS = {}
 
@@ -137,6 +138,7 @@ def main(name):
         except Unbelievable as error:
             print(f"{table.text(rows)}\nattempt {attempt} of {ATTEMPTS} cannot be believed: {error}",
                   flush=True)
+            await_calm(CALM_S)
             continue
         except LabError as error:
             print(f"FAILED: {error}", file=sys.stderr)
