@@ -1,10 +1,7 @@
 #include "transports/baselines/rc_transport.h"
 
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/random.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -45,7 +42,7 @@ struct RcTransport::Comm {
   TimeNs give_up_at{};     // while it connects
   bool connected = false;  // the queue pairs, with the peer's card
   bool ended = false;      // the peer has closed the connection
-  uint32_t listener = 0;   // of a receiver that waits to be accepted
+  ListenId listener;       // of a receiver that waits to be accepted
   std::unique_ptr<RcQueuePairs> pairs;
   bool armed = false;
 
@@ -92,80 +89,54 @@ transport::Properties RcTransport::properties() const {
   return {"rc", kMessageMax, kRcRequests, 0, {}};
 }
 
-RcTransport::Comm& RcTransport::find(CommId comm) const { return *comms_.at(comm.value); }
-
 Result<ListenId> RcTransport::listen(transport::Handle& handle) {
   auto listener = TcpListener::Open(tcp());
   if (!listener) return tl::unexpected(listener.error());
-  const SocketAddress address = listener->address();
-  handle = {};
-  std::memcpy(handle.data(), &RcCard::kMagic, 4);
-  std::memcpy(handle.data() + 4, &address.length, 4);
-  std::memcpy(handle.data() + 8, &address.storage, address.length);
-  listeners_.emplace(next_id_, Listening{std::move(*listener), {}});
-  return ListenId{next_id_++};
+  handle = ToHandle(RcCard::kMagic, listener->address());
+  return comms_.listen(std::move(*listener));
 }
 
-void RcTransport::stop_listening(ListenId listener) { listeners_.erase(listener.value); }
+void RcTransport::stop_listening(ListenId listener) { comms_.erase(listener); }
 
-std::optional<CommId> RcTransport::accept(ListenId listener) {
-  auto& accepted = listeners_.at(listener.value).accepted;
-  if (accepted.empty()) return std::nullopt;
-  const uint32_t comm = accepted.front();
-  accepted.pop_front();
-  return CommId{comm};
-}
+std::optional<CommId> RcTransport::accept(ListenId listener) { return comms_.accept(listener); }
 
 Result<CommId> RcTransport::connect(const transport::Handle& handle) {
-  uint32_t magic = 0;
-  SocketAddress address;
-  std::memcpy(&magic, handle.data(), 4);
-  std::memcpy(&address.length, handle.data() + 4, 4);
-  if (magic != RcCard::kMagic || address.length > transport::kHandleBytes - 8) {
-    return Fail(ErrorCode::kInvalid, "this is not the handle of an RC listener");
-  }
-  std::memcpy(&address.storage, handle.data() + 8, address.length);
+  const auto address = FromHandle(RcCard::kMagic, handle);
+  if (!address) return Fail(ErrorCode::kInvalid, "this is not the handle of an RC listener");
+  auto hello = TcpHello::Make(1);
+  if (!hello) return tl::unexpected(hello.error());
   auto comm = std::make_unique<Comm>();
   comm->sends = true;
-  comm->peer = ToText(address);
+  comm->peer = ToText(*address);
   comm->give_up_at = now() + config_.timeout;
   auto pairs = RcQueuePairs::Open(device_, true, config_.rc, channel_.get());
   if (!pairs) return tl::unexpected(pairs.error());
   comm->pairs = std::move(*pairs);
-  auto control = TcpStream::Open(tcp());
+  auto control = TcpStream::Connect(tcp(), *address);
   if (!control) return tl::unexpected(control.error());
   comm->control = std::move(*control);
-  if (::connect(comm->control.fd, address.get(), address.length) != 0 && errno != EINPROGRESS) {
-    return TcpError(fmt::format("connecting to {} failed", comm->peer));
-  }
-  TcpHello hello;
-  hello.sockets = 1;
-  if (getrandom(&hello.comm, sizeof hello.comm, 0) != sizeof hello.comm) {
-    return TcpError("the system gives no random numbers");
-  }
-  Append(comm->outgoing, hello);
+  Append(comm->outgoing, *hello);
   Append(comm->outgoing, comm->pairs->card());
-  comms_[next_id_] = std::move(comm);
-  return CommId{next_id_++};
+  return comms_.add(std::move(comm));
 }
 
-CommState RcTransport::state(CommId comm) const { return find(comm).state; }
-std::string_view RcTransport::failure(CommId comm) const { return find(comm).failure; }
-void RcTransport::close(CommId comm) { comms_.erase(comm.value); }
+CommState RcTransport::state(CommId comm) const { return comms_.find(comm).state; }
+std::string_view RcTransport::failure(CommId comm) const { return comms_.find(comm).failure; }
+void RcTransport::close(CommId comm) { comms_.erase(comm); }
 
 Result<uint32_t> RcTransport::register_memory(void* data, uint64_t bytes) {
   auto region =
       device_.register_memory(data, bytes, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
   if (!region) return tl::unexpected(region.error());
-  memory_[next_id_] = std::move(*region);
-  return next_id_++;
+  memory_[next_memory_] = std::move(*region);
+  return next_memory_++;
 }
 
 void RcTransport::deregister_memory(uint32_t memory) { memory_.erase(memory); }
 
 std::optional<RequestId> RcTransport::post(CommId id, const transport::Buffer& buffer,
                                            uint32_t tag) {
-  Comm& comm = find(id);
+  Comm& comm = comms_.find(id);
   if (comm.state != CommState::kReady) return std::nullopt;
   const ibv_mr* region = buffer.memory == 0 ? nullptr : memory_.at(buffer.memory).get();
   const auto number = comm.pairs->post(buffer, tag, region);
@@ -180,18 +151,18 @@ std::optional<RequestId> RcTransport::post(CommId id, const transport::Buffer& b
 
 std::optional<RequestId> RcTransport::post_send(CommId comm, const transport::Buffer& buffer,
                                                 uint32_t tag) {
-  FARSPAN_CHECK(find(comm).sends && buffer.bytes <= kMessageMax);
+  FARSPAN_CHECK(comms_.find(comm).sends && buffer.bytes <= kMessageMax);
   return post(comm, buffer, tag);
 }
 
 std::optional<RequestId> RcTransport::post_recv(CommId comm, const transport::Buffer& buffer,
                                                 uint32_t tag) {
-  FARSPAN_CHECK(!find(comm).sends);
+  FARSPAN_CHECK(!comms_.find(comm).sends);
   return post(comm, buffer, tag);
 }
 
 Completion RcTransport::test(RequestId request) {
-  Comm& comm = *comms_.at(request.index);
+  Comm& comm = comms_.find(CommId{request.index});
   if (const auto bytes = comm.pairs->release(request.generation)) return {Progress::kDone, *bytes};
   return {comm.state == CommState::kFailed ? Progress::kFailed : Progress::kPending, 0};
 }
@@ -199,27 +170,27 @@ Completion RcTransport::test(RequestId request) {
 void RcTransport::progress(TimeNs until) {
   while (true) {
     bool moved = std::exchange(untold_, false);
-    for (auto& [id, listening] : listeners_) take_comms(id, listening);
-    for (auto& [id, comm] : comms_) moved |= advance(id, *comm);
+    for (auto& [id, listening] : comms_.listeners()) take_comms({id}, listening);
+    for (auto& [id, comm] : comms_.comms()) moved |= advance({id}, *comm);
     if (moved && listener_ != nullptr) listener_->on_progress();
     if (moved || now() >= until) return;
     wait(until);
   }
 }
 
-void RcTransport::take_comms(uint32_t id, Listening& listening) {
+void RcTransport::take_comms(ListenId id, Comms::Listening& listening) {
   while (auto streams = listening.listener.take()) {
     auto comm = std::make_unique<Comm>();
     comm->control = std::move((*streams)[0]);
     comm->peer = ToText(PeerAddress(comm->control.fd));
     comm->listener = id;
     comm->give_up_at = now() + config_.timeout;
-    comms_[next_id_++] = std::move(comm);
+    comms_.add(std::move(comm));
   }
 }
 
 // True if state() or test() may answer differently.
-bool RcTransport::advance(uint32_t id, Comm& comm) {
+bool RcTransport::advance(CommId id, Comm& comm) {
   if (comm.state == CommState::kFailed) return false;
   talk(comm);
   auto moved = comm.state == CommState::kReady ? comm.pairs->advance() : set_up(id, comm);
@@ -261,7 +232,7 @@ void RcTransport::talk(Comm& comm) const {
 }
 
 // True once the comm is ready.
-Result<bool> RcTransport::set_up(uint32_t id, Comm& comm) {
+Result<bool> RcTransport::set_up(CommId id, Comm& comm) {
   if (!comm.connected) {
     RcCard card;
     if (comm.incoming.size() < sizeof card) return false;
@@ -272,8 +243,10 @@ Result<bool> RcTransport::set_up(uint32_t id, Comm& comm) {
   if (!comm.sends) {
     if (comm.incoming.empty()) return false;
     comm.incoming.erase(0, 1);  // "ready"
-    const auto listening = listeners_.find(comm.listener);
-    if (listening == listeners_.end()) return Fail(ErrorCode::kIo, "nobody listens any more");
+    const auto listening = comms_.listeners().find(comm.listener.value);
+    if (listening == comms_.listeners().end()) {
+      return Fail(ErrorCode::kIo, "nobody listens any more");
+    }
     listening->second.accepted.push_back(id);
   }
   comm.state = CommState::kReady;
@@ -309,22 +282,20 @@ Result<void> RcTransport::on_card(Comm& comm, const RcCard& card) {
 void RcTransport::wait(TimeNs until) {
   std::vector<pollfd> watched{{channel_->fd, POLLIN, 0}};
   bool armed = false;
-  for (const auto& [id, listening] : listeners_) listening.listener.watch(watched);
-  for (const auto& [id, comm] : comms_) {
+  for (const auto& [id, listening] : comms_.listeners()) listening.listener.watch(watched);
+  for (const auto& [id, comm] : comms_.comms()) {
     if (comm->state == CommState::kFailed) continue;
     watched.push_back(
         {comm->control.fd, static_cast<short>(POLLIN | (comm->outgoing.empty() ? 0 : POLLOUT)), 0});
     if (comm->pairs != nullptr && !std::exchange(comm->armed, true)) armed |= comm->pairs->arm();
   }
   if (armed) return;
-  const int64_t ns = std::clamp<int64_t>((until - now()).ns, 0, 1'000'000'000);
-  const timespec at_most{ns / 1'000'000'000, ns % 1'000'000'000};
-  ppoll(watched.data(), watched.size(), &at_most, nullptr);
+  WaitFor(watched, until - now());
   ibv_cq* queue = nullptr;
   void* context = nullptr;
   while (ibv_get_cq_event(channel_.get(), &queue, &context) == 0) {
     ibv_ack_cq_events(queue, 1);
-    for (const auto& [id, comm] : comms_) {
+    for (const auto& [id, comm] : comms_.comms()) {
       if (comm->pairs != nullptr && comm->pairs->queue() == queue) comm->armed = false;
     }
   }

@@ -11,7 +11,6 @@
 // adaptive routing, grouped receives, GPU memory. Messages are at most 1 GiB.
 #pragma once
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +18,7 @@
 
 #include "transports/baselines/rc_queue_pairs.h"
 #include "transports/baselines/tcp_listener.h"
+#include "transports/core/comm_table.h"
 #include "transports/core/transport.h"
 #include "transports/drivers/monotonic.h"
 #include "transports/drivers/verbs/device.h"
@@ -60,20 +60,16 @@ class RcTransport final : public transport::Transport {
 
  private:
   struct Comm;
-  struct Listening {
-    TcpListener listener;
-    std::deque<uint32_t> accepted;
-  };
+  using Comms = transport::CommTable<TcpListener, Comm>;
 
   explicit RcTransport(const RcTransportConfig& config);
   TcpConfig tcp() const;
   std::optional<transport::RequestId> post(transport::CommId comm, const transport::Buffer& buffer,
                                            uint32_t tag);
-  Comm& find(transport::CommId comm) const;
-  void take_comms(uint32_t id, Listening& listening);
-  bool advance(uint32_t id, Comm& comm);
+  void take_comms(transport::ListenId id, Comms::Listening& listening);
+  bool advance(transport::CommId id, Comm& comm);
   void talk(Comm& comm) const;
-  Result<bool> set_up(uint32_t id, Comm& comm);
+  Result<bool> set_up(transport::CommId id, Comm& comm);
   Result<void> on_card(Comm& comm, const RcCard& card);
   void wait(TimeNs until);
 
@@ -81,9 +77,8 @@ class RcTransport final : public transport::Transport {
   verbs::Device device_;
   verbs::Channel channel_;
   std::map<uint32_t, verbs::Region> memory_;
-  std::map<uint32_t, std::unique_ptr<Comm>> comms_;
-  std::map<uint32_t, Listening> listeners_;
-  uint32_t next_id_ = 1;
+  uint32_t next_memory_ = 1;
+  Comms comms_;
   bool untold_ = false;  // a comm has failed while something was posted
   transport::ProgressListener* listener_ = nullptr;
 };

@@ -1,11 +1,53 @@
 #include "transports/baselines/tcp_listener.h"
 
+#include <netinet/in.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace farspan::baselines {
+namespace {
+
+struct HandleHead {
+  uint32_t kind = 0;
+  uint32_t length = 0;  // of the address that follows
+};
+static_assert(sizeof(HandleHead) + sizeof(sockaddr_in6) <= transport::kHandleBytes);
+
+}  // namespace
+
+Result<TcpHello> TcpHello::Make(uint32_t sockets) {
+  TcpHello hello;
+  hello.sockets = sockets;
+  if (getrandom(&hello.comm, sizeof hello.comm, 0) != sizeof hello.comm) {
+    return TcpError("the system gives no random numbers");
+  }
+  return hello;
+}
+
+transport::Handle ToHandle(uint32_t kind, const SocketAddress& address) {
+  transport::Handle handle{};
+  const HandleHead head{kind, address.length};
+  std::memcpy(handle.data(), &head, sizeof head);
+  std::memcpy(handle.data() + sizeof head, &address.storage, address.length);
+  return handle;
+}
+
+std::optional<SocketAddress> FromHandle(uint32_t kind, const transport::Handle& handle) {
+  HandleHead head;
+  std::memcpy(&head, handle.data(), sizeof head);
+  if (head.kind != kind || head.length < sizeof(sockaddr_in) ||
+      head.length > sizeof(sockaddr_in6)) {
+    return std::nullopt;
+  }
+  SocketAddress address;
+  address.length = head.length;
+  std::memcpy(&address.storage, handle.data() + sizeof head, head.length);
+  return address;
+}
 
 Result<TcpListener> TcpListener::Open(const TcpConfig& config) {
   auto socket = TcpStream::Open(config);

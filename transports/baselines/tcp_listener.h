@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "transports/baselines/tcp_stream.h"
+#include "transports/core/transport.h"
 
 namespace farspan::baselines {
 
@@ -25,7 +26,15 @@ struct TcpHello {
   uint64_t comm = 0;  // random, the same on all connections of a comm
   uint32_t index = 0;
   uint32_t reserved = 0;
+
+  // Of a new comm.
+  static Result<TcpHello> Make(uint32_t sockets);
 };
+
+// A listener's address as a Handle. `kind` is a magic number of the transport's own: a handle of
+// another kind has no address.
+transport::Handle ToHandle(uint32_t kind, const SocketAddress& address);
+std::optional<SocketAddress> FromHandle(uint32_t kind, const transport::Handle& handle);
 
 class TcpListener {
  public:

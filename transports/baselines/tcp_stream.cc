@@ -69,4 +69,18 @@ Result<TcpStream> TcpStream::Open(const TcpConfig& config) {
   return stream;
 }
 
+Result<TcpStream> TcpStream::Connect(const TcpConfig& config, const SocketAddress& peer) {
+  auto stream = Open(config);
+  if (stream && ::connect(stream->fd, peer.get(), peer.length) != 0 && errno != EINPROGRESS) {
+    return TcpError(fmt::format("connecting to {} failed", ToText(peer)));
+  }
+  return stream;
+}
+
+void WaitFor(std::vector<pollfd>& watched, TimeNs at_most) {
+  const int64_t ns = std::clamp<int64_t>(at_most.ns, 0, 1'000'000'000);
+  const timespec wait{ns / 1'000'000'000, ns % 1'000'000'000};
+  ppoll(watched.data(), watched.size(), &wait, nullptr);
+}
+
 }  // namespace farspan::baselines

@@ -3,10 +3,13 @@
 // Threading: one thread. Ownership: a stream owns its descriptor, not the bytes of its pieces.
 #pragma once
 
+#include <poll.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <vector>
 
 #include "emulator/base/result.h"
 #include "emulator/base/time.h"
@@ -36,6 +39,8 @@ struct TcpStream {
 
   // Bound to the configured address, non-blocking, with the configured options.
   static Result<TcpStream> Open(const TcpConfig& config);
+  // The same, on its way to the peer.
+  static Result<TcpStream> Connect(const TcpConfig& config, const SocketAddress& peer);
 
   TcpStream() = default;
   explicit TcpStream(int descriptor) : fd(descriptor) {}
@@ -47,5 +52,7 @@ struct TcpStream {
 // What the last system call failed with, and whether it only has to wait.
 tl::unexpected<Error> TcpError(const std::string& what);
 bool WouldBlock();
+// Sleeps until one of these is ready, for a second at most.
+void WaitFor(std::vector<pollfd>& watched, TimeNs at_most);
 
 }  // namespace farspan::baselines

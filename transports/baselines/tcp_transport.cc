@@ -1,12 +1,8 @@
 #include "transports/baselines/tcp_transport.h"
 
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/random.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -82,74 +78,47 @@ transport::Properties TcpTransport::properties() const {
   return {"tcp", uint64_t{1} << 40, kMaxRequests, 0, {}};
 }
 
-TcpTransport::Comm* TcpTransport::find(CommId comm) const {
-  const auto found = comms_.find(comm.value);
-  FARSPAN_CHECK(found != comms_.end());
-  return found->second.get();
-}
-
 Result<ListenId> TcpTransport::listen(transport::Handle& handle) {
   auto listener = TcpListener::Open(config_);
   if (!listener) return tl::unexpected(listener.error());
-  const SocketAddress address = listener->address();
-  handle = {};
-  static_assert(sizeof(sockaddr_in6) + sizeof address.length <= transport::kHandleBytes);
-  std::memcpy(handle.data(), &address.length, sizeof address.length);
-  std::memcpy(handle.data() + sizeof address.length, &address.storage, address.length);
-  listeners_.emplace(next_id_, Listening{std::move(*listener), {}});
-  return ListenId{next_id_++};
+  handle = ToHandle(TcpHello::kMagic, listener->address());
+  return comms_.listen(std::move(*listener));
 }
 
-void TcpTransport::stop_listening(ListenId listener) { listeners_.erase(listener.value); }
+void TcpTransport::stop_listening(ListenId listener) { comms_.erase(listener); }
 
-std::optional<CommId> TcpTransport::accept(ListenId listener) {
-  auto& accepted = listeners_.at(listener.value).accepted;
-  if (accepted.empty()) return std::nullopt;
-  const uint32_t comm = accepted.front();
-  accepted.pop_front();
-  return CommId{comm};
-}
+std::optional<CommId> TcpTransport::accept(ListenId listener) { return comms_.accept(listener); }
 
 Result<CommId> TcpTransport::connect(const transport::Handle& handle) {
-  SocketAddress address;
-  std::memcpy(&address.length, handle.data(), sizeof address.length);
-  if (address.length < sizeof(sockaddr_in) || address.length > sizeof(sockaddr_in6)) {
-    return Fail(ErrorCode::kInvalid, "this is not the handle of a TCP listener");
-  }
-  std::memcpy(&address.storage, handle.data() + sizeof address.length, address.length);
+  const auto address = FromHandle(TcpHello::kMagic, handle);
+  if (!address) return Fail(ErrorCode::kInvalid, "this is not the handle of a TCP listener");
+  auto hello = TcpHello::Make(config_.sockets);
+  if (!hello) return tl::unexpected(hello.error());
   auto comm = std::make_unique<Comm>();
   comm->sends = true;
-  comm->peer = ToText(address);
-  comm->hello.sockets = config_.sockets;
-  if (getrandom(&comm->hello.comm, sizeof comm->hello.comm, 0) != sizeof comm->hello.comm) {
-    return TcpError("the system gives no random numbers");
-  }
+  comm->peer = ToText(*address);
+  comm->hello = *hello;
   for (uint32_t i = 0; i < config_.sockets; ++i) {
-    auto stream = TcpStream::Open(config_);
+    auto stream = TcpStream::Connect(config_, *address);
     if (!stream) return tl::unexpected(stream.error());
     comm->streams.push_back(std::move(*stream));
-    if (::connect(comm->streams.back().fd, address.get(), address.length) != 0 &&
-        errno != EINPROGRESS) {
-      return TcpError(fmt::format("connecting to {} failed", comm->peer));
-    }
   }
-  comms_[next_id_] = std::move(comm);
-  return CommId{next_id_++};
+  return comms_.add(std::move(comm));
 }
 
-CommState TcpTransport::state(CommId comm) const { return find(comm)->state; }
-std::string_view TcpTransport::failure(CommId comm) const { return find(comm)->failure; }
+CommState TcpTransport::state(CommId comm) const { return comms_.find(comm).state; }
+std::string_view TcpTransport::failure(CommId comm) const { return comms_.find(comm).failure; }
 
 void TcpTransport::close(CommId comm) {
   for (uint32_t i = 0; i < requests_.size(); ++i) {
     if (requests_[i].in_use && requests_[i].comm == comm.value) test({i, requests_[i].generation});
   }
-  comms_.erase(comm.value);
+  comms_.erase(comm);
 }
 
 std::optional<RequestId> TcpTransport::post(CommId comm, const transport::Buffer& buffer,
                                             uint32_t tag) {
-  Comm& state = *find(comm);
+  Comm& state = comms_.find(comm);
   if (state.state != CommState::kReady || state.pending == kMaxRequests) return std::nullopt;
   if (free_requests_.empty()) {
     free_requests_.push_back(static_cast<uint32_t>(requests_.size()));
@@ -182,13 +151,13 @@ std::optional<RequestId> TcpTransport::post(CommId comm, const transport::Buffer
 
 std::optional<RequestId> TcpTransport::post_send(CommId comm, const transport::Buffer& buffer,
                                                  uint32_t tag) {
-  FARSPAN_CHECK(find(comm)->sends);
+  FARSPAN_CHECK(comms_.find(comm).sends);
   return post(comm, buffer, tag);
 }
 
 std::optional<RequestId> TcpTransport::post_recv(CommId comm, const transport::Buffer& buffer,
                                                  uint32_t tag) {
-  FARSPAN_CHECK(!find(comm)->sends);
+  FARSPAN_CHECK(!comms_.find(comm).sends);
   return post(comm, buffer, tag);
 }
 
@@ -208,7 +177,7 @@ void TcpTransport::deal(Comm& comm, uint32_t index) {
 Completion TcpTransport::test(RequestId id) {
   Request& request = requests_[id.index];
   FARSPAN_CHECK(request.in_use && request.generation == id.generation);
-  Comm& comm = *comms_.at(request.comm);
+  Comm& comm = comms_.find(CommId{request.comm});
   const bool failed = comm.state == CommState::kFailed;
   if (!failed && !(request.started && request.left == 0)) return {};
   const uint64_t bytes = request.header.bytes;
@@ -229,20 +198,19 @@ void TcpTransport::progress(TimeNs until) {
 
 bool TcpTransport::move_all() {
   bool moved = false;
-  for (auto& [id, listening] : listeners_) moved |= take_comms(listening);
-  for (auto& [id, comm] : comms_) moved |= advance(*comm);
+  for (auto& [id, listening] : comms_.listeners()) moved |= take_comms(listening);
+  for (auto& [id, comm] : comms_.comms()) moved |= advance(*comm);
   return moved;
 }
 
-bool TcpTransport::take_comms(Listening& listening) {
+bool TcpTransport::take_comms(Comms::Listening& listening) {
   bool moved = false;
   while (auto streams = listening.listener.take()) {
     auto comm = std::make_unique<Comm>();
     comm->state = CommState::kReady;
     comm->streams = std::move(*streams);
     comm->peer = ToText(PeerAddress(comm->streams[0].fd));
-    comms_[next_id_] = std::move(comm);
-    listening.accepted.push_back(next_id_++);
+    listening.accepted.push_back(comms_.add(std::move(comm)));
     moved = true;
   }
   return moved;
@@ -330,8 +298,8 @@ bool TcpTransport::read_headers(Comm& comm) {
 
 void TcpTransport::wait(TimeNs until) const {
   std::vector<pollfd> watched;
-  for (const auto& [id, listening] : listeners_) listening.listener.watch(watched);
-  for (const auto& [id, comm] : comms_) {
+  for (const auto& [id, listening] : comms_.listeners()) listening.listener.watch(watched);
+  for (const auto& [id, comm] : comms_.comms()) {
     if (comm->state == CommState::kFailed) continue;
     for (size_t i = 0; i < comm->streams.size(); ++i) {
       const TcpStream& stream = comm->streams[i];
@@ -345,9 +313,7 @@ void TcpTransport::wait(TimeNs until) const {
       }
     }
   }
-  const int64_t ns = std::clamp<int64_t>((until - now()).ns, 0, 1'000'000'000);
-  const timespec at_most{ns / 1'000'000'000, ns % 1'000'000'000};
-  ppoll(watched.data(), watched.size(), &at_most, nullptr);
+  WaitFor(watched, until - now());
 }
 
 }  // namespace farspan::baselines

@@ -13,13 +13,13 @@
 #pragma once
 
 #include <deque>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "transports/baselines/tcp_listener.h"
 #include "transports/baselines/tcp_stream.h"
+#include "transports/core/comm_table.h"
 #include "transports/core/transport.h"
 #include "transports/drivers/monotonic.h"
 
@@ -52,28 +52,22 @@ class TcpTransport final : public transport::Transport {
  private:
   struct Request;
   struct Comm;
-  struct Listening {
-    TcpListener listener;
-    std::deque<uint32_t> accepted;
-  };
+  using Comms = transport::CommTable<TcpListener, Comm>;
 
   explicit TcpTransport(const TcpConfig& config);
   std::optional<transport::RequestId> post(transport::CommId comm, const transport::Buffer& buffer,
                                            uint32_t tag);
-  Comm* find(transport::CommId comm) const;
   bool move_all();
-  bool take_comms(Listening& listening);
+  bool take_comms(Comms::Listening& listening);
   bool advance(Comm& comm);
   bool read_headers(Comm& comm);
   void deal(Comm& comm, uint32_t request);
   void wait(TimeNs until) const;
 
   TcpConfig config_;
-  std::map<uint32_t, std::unique_ptr<Comm>> comms_;
-  std::map<uint32_t, Listening> listeners_;
+  Comms comms_;
   std::deque<Request> requests_;
   std::vector<uint32_t> free_requests_;
-  uint32_t next_id_ = 1;
   bool untold_ = false;  // a request came to an end while it was posted
   transport::ProgressListener* listener_ = nullptr;
 };

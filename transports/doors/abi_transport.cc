@@ -88,17 +88,6 @@ transport::Properties AbiTransport::properties() const {
 
 TimeNs AbiTransport::now() const { return MonotonicNow(); }
 
-const AbiTransport::Comm& AbiTransport::find(CommId comm) const {
-  const auto found = comms_.find(comm.value);
-  FARSPAN_CHECK(found != comms_.end());
-  return found->second;
-}
-
-CommId AbiTransport::add(farspan_comm* comm) {
-  comms_[next_id_] = {comm, {}};
-  return {next_id_++};
-}
-
 Result<ListenId> AbiTransport::listen(transport::Handle& handle) {
   static_assert(std::tuple_size_v<transport::Handle> == FARSPAN_HANDLE_BYTES);
   farspan_listener* listener = nullptr;
@@ -108,24 +97,21 @@ Result<ListenId> AbiTransport::listen(transport::Handle& handle) {
       listener == nullptr) {
     return Fail(ErrorCode::kMachine, fmt::format("{}: listen: {}", ops_.name, TextOf(error)));
   }
-  listeners_[next_id_] = listener;
-  return ListenId{next_id_++};
+  return comms_.listen(listener);
 }
 
 void AbiTransport::stop_listening(ListenId listener) {
-  const auto found = listeners_.find(listener.value);
-  FARSPAN_CHECK(found != listeners_.end());
-  ops_.stop_listening(instance_, found->second);
-  listeners_.erase(found);
+  ops_.stop_listening(instance_, comms_.find(listener).listener);
+  comms_.erase(listener);
 }
 
 std::optional<CommId> AbiTransport::accept(ListenId listener) {
   farspan_comm* comm = nullptr;
-  if (ops_.accept(instance_, listeners_.at(listener.value), &comm) != FARSPAN_OK ||
+  if (ops_.accept(instance_, comms_.find(listener).listener, &comm) != FARSPAN_OK ||
       comm == nullptr) {
     return std::nullopt;
   }
-  return add(comm);
+  return comms_.add(std::make_unique<Comm>(Comm{comm, {}}));
 }
 
 Result<CommId> AbiTransport::connect(const transport::Handle& handle) {
@@ -134,11 +120,11 @@ Result<CommId> AbiTransport::connect(const transport::Handle& handle) {
   if (ops_.connect(instance_, handle.data(), &comm, &error) != FARSPAN_OK || comm == nullptr) {
     return Fail(ErrorCode::kIo, fmt::format("{}: connect: {}", ops_.name, TextOf(error)));
   }
-  return add(comm);
+  return comms_.add(std::make_unique<Comm>(Comm{comm, {}}));
 }
 
 CommState AbiTransport::state(CommId id) const {
-  const Comm& comm = find(id);
+  const Comm& comm = comms_.find(id);
   if (!comm.broken.empty()) return CommState::kFailed;
   switch (ops_.state(instance_, comm.theirs)) {
     case FARSPAN_OK:
@@ -151,7 +137,7 @@ CommState AbiTransport::state(CommId id) const {
 }
 
 std::string_view AbiTransport::failure(CommId id) const {
-  const Comm& comm = find(id);
+  const Comm& comm = comms_.find(id);
   if (!comm.broken.empty()) return comm.broken;
   const char* text = ops_.failure(instance_, comm.theirs);
   return text == nullptr ? "" : text;
@@ -161,8 +147,8 @@ void AbiTransport::close(CommId id) {
   requests_.each([&](auto& entry) {
     if (entry.comm == id.value) requests_.release(entry);
   });
-  ops_.close_comm(instance_, find(id).theirs);
-  comms_.erase(id.value);
+  ops_.close_comm(instance_, comms_.find(id).theirs);
+  comms_.erase(id);
 }
 
 Result<uint32_t> AbiTransport::register_memory(void* data, uint64_t bytes) {
@@ -184,14 +170,14 @@ std::optional<RequestId> AbiTransport::posted(CommId id, const char* call, int a
                                               farspan_request* request) {
   if (answer == FARSPAN_AGAIN || answer == FARSPAN_FAILED) return std::nullopt;
   if (answer == FARSPAN_OK && request != nullptr) return requests_.add(id, request);
-  comms_.at(id.value).broken = fmt::format("{} breaks the ABI: {} answered {} {}", ops_.name, call,
-                                           answer, request == nullptr ? "without a request" : "");
+  comms_.find(id).broken = fmt::format("{} breaks the ABI: {} answered {} {}", ops_.name, call,
+                                       answer, request == nullptr ? "without a request" : "");
   return std::nullopt;
 }
 
 std::optional<RequestId> AbiTransport::post_send(CommId id, const transport::Buffer& buffer,
                                                  uint32_t tag) {
-  const Comm& comm = find(id);
+  const Comm& comm = comms_.find(id);
   if (!comm.broken.empty()) return std::nullopt;
   farspan_request* request = nullptr;
   const int answer = ops_.post_send(instance_, comm.theirs, buffer.data, buffer.bytes, tag,
@@ -201,7 +187,7 @@ std::optional<RequestId> AbiTransport::post_send(CommId id, const transport::Buf
 
 std::optional<RequestId> AbiTransport::post_recv(CommId id, const transport::Buffer& buffer,
                                                  uint32_t tag) {
-  const Comm& comm = find(id);
+  const Comm& comm = comms_.find(id);
   if (!comm.broken.empty()) return std::nullopt;
   farspan_request* request = nullptr;
   const int answer = ops_.post_recv(instance_, comm.theirs, buffer.data, buffer.bytes, tag,
@@ -212,7 +198,7 @@ std::optional<RequestId> AbiTransport::post_recv(CommId id, const transport::Buf
 Completion AbiTransport::test(RequestId id) {
   auto& entry = requests_.find(id);
   uint64_t bytes = 0;
-  const bool broken = !find({entry.comm}).broken.empty();
+  const bool broken = !comms_.find(CommId{entry.comm}).broken.empty();
   const int answer = broken ? FARSPAN_FAILED : ops_.test(instance_, entry.theirs, &bytes);
   if (answer == FARSPAN_AGAIN) return {};
   requests_.release(entry);

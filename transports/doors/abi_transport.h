@@ -5,11 +5,11 @@
 // that names the call. Threading: one thread, as Transport says.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 
 #include "transports/abi/farspan_transport.h"
+#include "transports/core/comm_table.h"
 #include "transports/core/transport.h"
 #include "transports/doors/door_config.h"
 #include "transports/doors/request_table.h"
@@ -53,17 +53,13 @@ class AbiTransport final : public transport::Transport {
 
   AbiTransport(const farspan_transport_ops& ops, farspan_instance* instance)
       : ops_(ops), instance_(instance) {}
-  const Comm& find(transport::CommId comm) const;
-  transport::CommId add(farspan_comm* comm);
   std::optional<transport::RequestId> posted(transport::CommId comm, const char* call, int answer,
                                              farspan_request* request);
 
   const farspan_transport_ops& ops_;
   farspan_instance* instance_;
-  std::map<uint32_t, farspan_listener*> listeners_;
-  std::map<uint32_t, Comm> comms_;
+  transport::CommTable<farspan_listener*, Comm> comms_;
   RequestTable<farspan_request*> requests_;
-  uint32_t next_id_ = 1;
   transport::ProgressListener* listener_ = nullptr;
 };
 

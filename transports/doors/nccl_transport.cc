@@ -102,8 +102,8 @@ Result<std::unique_ptr<NcclTransport>> NcclTransport::Open(std::unique_ptr<NcclN
 }
 
 NcclTransport::~NcclTransport() {
-  while (!comms_.empty()) close({comms_.begin()->first});
-  while (!listeners_.empty()) stop_listening({listeners_.begin()->first});
+  while (!comms_.comms().empty()) close({comms_.comms().begin()->first});
+  while (!comms_.listeners().empty()) stop_listening({comms_.listeners().begin()->first});
   net_->finalize();
 }
 
@@ -114,12 +114,6 @@ transport::Properties NcclTransport::properties() const {
 }
 
 TimeNs NcclTransport::now() const { return MonotonicNow(); }
-
-const NcclTransport::Comm& NcclTransport::find(CommId comm) const {
-  const auto found = comms_.find(comm.value);
-  FARSPAN_CHECK(found != comms_.end());
-  return found->second;
-}
 
 // False: the comm has failed by this call.
 bool NcclTransport::works(Comm& comm, nccl::Status result, const char* call) {
@@ -137,66 +131,58 @@ Result<ListenId> NcclTransport::listen(transport::Handle& handle) {
   if (done != nccl::kSuccess || listener.theirs == nullptr) {
     return Fail(ErrorCode::kMachine, Text(*net_, "listen", done));
   }
-  listeners_[next_id_] = listener;
-  return ListenId{next_id_++};
+  return comms_.listen(listener);
 }
 
 void NcclTransport::stop_listening(ListenId id) {
-  const auto found = listeners_.find(id.value);
-  FARSPAN_CHECK(found != listeners_.end());
-  for (const uint32_t comm : found->second.accepted) close({comm});
-  net_->close_listener(found->second.theirs);
-  listeners_.erase(found);
+  const auto& [listener, accepted] = comms_.find(id);
+  for (const CommId comm : accepted) close(comm);
+  net_->close_listener(listener.theirs);
+  comms_.erase(id);
 }
 
-std::optional<CommId> NcclTransport::accept(ListenId id) {
-  auto& accepted = listeners_.at(id.value).accepted;
-  if (accepted.empty()) return std::nullopt;
-  const CommId comm{accepted.front()};
-  accepted.pop_front();
-  return comm;
-}
+std::optional<CommId> NcclTransport::accept(ListenId listener) { return comms_.accept(listener); }
 
 Result<CommId> NcclTransport::connect(const transport::Handle& handle) {
-  const uint32_t id = next_id_++;
-  Comm& comm = comms_[id];
+  const CommId id = comms_.add(std::make_unique<Comm>());
+  Comm& comm = comms_.find(id);
   comm.sends = true;
   comm.handle = handle;
   advance_connect(comm);
-  if (comm.state != CommState::kFailed) return CommId{id};
+  if (comm.state != CommState::kFailed) return id;
   const std::string why = comm.failure;
   comms_.erase(id);
   return Fail(ErrorCode::kIo, why);
 }
 
-CommState NcclTransport::state(CommId comm) const { return find(comm).state; }
-std::string_view NcclTransport::failure(CommId comm) const { return find(comm).failure; }
+CommState NcclTransport::state(CommId comm) const { return comms_.find(comm).state; }
+std::string_view NcclTransport::failure(CommId comm) const { return comms_.find(comm).failure; }
 
 void NcclTransport::close(CommId id) {
   requests_.each([&](Entry& entry) {
     if (entry.comm == id.value) release(entry);
   });
-  Comm& comm = comms_.at(id.value);
+  Comm& comm = comms_.find(id);
   if (comm.theirs != nullptr) {
     for (const auto& [number, memory] : comm.registered) {
       net_->deregister_memory(comm.theirs, memory);
     }
     net_->close(comm.theirs, comm.sends);
   }
-  comms_.erase(id.value);
+  comms_.erase(id);
 }
 
 Result<uint32_t> NcclTransport::register_memory(void* data, uint64_t bytes) {
-  memory_[next_id_] = {data, bytes};
-  return next_id_++;
+  memory_[next_memory_] = {data, bytes};
+  return next_memory_++;
 }
 
 void NcclTransport::deregister_memory(uint32_t number) {
-  for (auto& [id, comm] : comms_) {
-    const auto found = comm.registered.find(number);
-    if (found == comm.registered.end()) continue;
-    net_->deregister_memory(comm.theirs, found->second);
-    comm.registered.erase(found);
+  for (auto& [id, comm] : comms_.comms()) {
+    const auto found = comm->registered.find(number);
+    if (found == comm->registered.end()) continue;
+    net_->deregister_memory(comm->theirs, found->second);
+    comm->registered.erase(found);
   }
   memory_.erase(number);
 }
@@ -224,7 +210,7 @@ bool NcclTransport::memory_for(Comm& comm, const transport::Buffer& buffer, void
 
 std::optional<RequestId> NcclTransport::post(CommId id, const transport::Buffer& buffer,
                                              uint32_t tag) {
-  Comm& comm = comms_.at(id.value);
+  Comm& comm = comms_.find(id);
   if (comm.state != CommState::kReady || comm.pending == nccl::kMaxRequests) return std::nullopt;
   transport::Buffer used = buffer;
   if (used.bytes == 0) used = {empty_message_, sizeof empty_message_, 0};
@@ -247,18 +233,18 @@ std::optional<RequestId> NcclTransport::post(CommId id, const transport::Buffer&
 
 std::optional<RequestId> NcclTransport::post_send(CommId comm, const transport::Buffer& buffer,
                                                   uint32_t tag) {
-  FARSPAN_CHECK(find(comm).sends);
+  FARSPAN_CHECK(comms_.find(comm).sends);
   return post(comm, buffer, tag);
 }
 
 std::optional<RequestId> NcclTransport::post_recv(CommId comm, const transport::Buffer& buffer,
                                                   uint32_t tag) {
-  FARSPAN_CHECK(!find(comm).sends);
+  FARSPAN_CHECK(!comms_.find(comm).sends);
   return post(comm, buffer, tag);
 }
 
 void NcclTransport::release(Entry& entry) {
-  Comm& comm = comms_.at(entry.comm);
+  Comm& comm = comms_.find(CommId{entry.comm});
   if (entry.theirs.temporary) net_->deregister_memory(comm.theirs, entry.theirs.memory);
   --comm.pending;
   requests_.release(entry);
@@ -267,7 +253,8 @@ void NcclTransport::release(Entry& entry) {
 Completion NcclTransport::test(RequestId id) {
   Entry& entry = requests_.find(id);
   advance_request(entry);
-  const bool failed = !entry.theirs.done && find({entry.comm}).state == CommState::kFailed;
+  const bool failed =
+      !entry.theirs.done && comms_.find(CommId{entry.comm}).state == CommState::kFailed;
   if (!failed && !entry.theirs.done) return {};
   const Completion completion{failed ? Progress::kFailed : Progress::kDone, entry.theirs.bytes};
   release(entry);
@@ -276,7 +263,7 @@ Completion NcclTransport::test(RequestId id) {
 
 // Each advance… is true if something came to an end.
 bool NcclTransport::advance_request(Entry& entry) {
-  Comm& comm = comms_.at(entry.comm);
+  Comm& comm = comms_.find(CommId{entry.comm});
   if (entry.theirs.done || comm.state == CommState::kFailed) return false;
   int bytes = 0;
   if (!works(comm, net_->test(entry.theirs.theirs, entry.theirs.done, bytes), "test")) {
@@ -296,22 +283,22 @@ bool NcclTransport::advance_connect(Comm& comm) {
   return true;
 }
 
-bool NcclTransport::advance_listener(Listener& listener) {
+bool NcclTransport::advance_listener(Comms::Listening& listening) {
+  Listener& listener = listening.listener;
   if (listener.broken) return false;
-  Comm comm;
-  const auto done = net_->accept(listener.theirs, &comm.theirs);
-  if (done == nccl::kSuccess && comm.theirs == nullptr) return false;
-  comm.state = CommState::kReady;
-  listener.broken = !works(comm, done, "accept");
-  comms_[next_id_] = comm;
-  listener.accepted.push_back(next_id_++);
+  auto comm = std::make_unique<Comm>();
+  const auto done = net_->accept(listener.theirs, &comm->theirs);
+  if (done == nccl::kSuccess && comm->theirs == nullptr) return false;
+  comm->state = CommState::kReady;
+  listener.broken = !works(*comm, done, "accept");
+  listening.accepted.push_back(comms_.add(std::move(comm)));
   return true;
 }
 
 bool NcclTransport::advance() {
   bool ended = false;
-  for (auto& [id, listener] : listeners_) ended |= advance_listener(listener);
-  for (auto& [id, comm] : comms_) ended |= advance_connect(comm);
+  for (auto& [id, listening] : comms_.listeners()) ended |= advance_listener(listening);
+  for (auto& [id, comm] : comms_.comms()) ended |= advance_connect(*comm);
   requests_.each([&](Entry& entry) { ended |= advance_request(entry); });
   return ended;
 }

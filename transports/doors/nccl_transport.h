@@ -13,12 +13,12 @@
 // Threading: one thread.
 #pragma once
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "transports/core/comm_table.h"
 #include "transports/core/transport.h"
 #include "transports/doors/nccl_net.h"
 #include "transports/doors/request_table.h"
@@ -64,7 +64,6 @@ class NcclTransport final : public transport::Transport {
   };
   struct Listener {
     void* theirs = nullptr;
-    std::deque<uint32_t> accepted;
     bool broken = false;  // its last comm has failed in accept
   };
   struct Posted {
@@ -78,18 +77,18 @@ class NcclTransport final : public transport::Transport {
     void* data = nullptr;
     uint64_t bytes = 0;
   };
+  using Comms = transport::CommTable<Listener, Comm>;
   using Entry = RequestTable<Posted>::Entry;
 
   NcclTransport(std::unique_ptr<NcclNet> net, int device, const NcclDevice& properties)
       : net_(std::move(net)), device_(device), properties_(properties) {}
 
-  const Comm& find(transport::CommId comm) const;
   bool works(Comm& comm, nccl::Status result, const char* call);
   std::optional<transport::RequestId> post(transport::CommId id, const transport::Buffer& buffer,
                                            uint32_t tag);
   bool memory_for(Comm& comm, const transport::Buffer& buffer, void** memory, bool& temporary);
   bool advance();
-  bool advance_listener(Listener& listener);
+  bool advance_listener(Comms::Listening& listening);
   bool advance_connect(Comm& comm);
   bool advance_request(Entry& entry);
   void release(Entry& entry);
@@ -97,11 +96,10 @@ class NcclTransport final : public transport::Transport {
   std::unique_ptr<NcclNet> net_;
   int device_;
   NcclDevice properties_;
-  std::map<uint32_t, Listener> listeners_;
-  std::map<uint32_t, Comm> comms_;
+  Comms comms_;
   std::map<uint32_t, Range> memory_;
+  uint32_t next_memory_ = 1;
   RequestTable<Posted> requests_;
-  uint32_t next_id_ = 1;
   uint64_t empty_message_[8] = {};  // where messages of zero bytes point
   transport::ProgressListener* listener_ = nullptr;
 };

@@ -1,144 +1,34 @@
-// Ports on real devices: DPDK's software ones, and veth pairs in a network namespace of our own.
-//
-// The whole program moves into a fresh network namespace (when root), so nothing needs removing.
+// Ports on kernel interfaces: veth pairs, and what their books say.
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
-#include <rte_mempool.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "emulator/dpdk/control_thread.h"
 #include "emulator/dpdk/eal.h"
 #include "emulator/dpdk/idle.h"
-#include "emulator/dpdk/port.h"
+#include "tests/lab/port_fixture.h"
 #include "tests/support/lab.h"
-
-// libxdp keeps 80 bytes of every umem that DPDK's af_xdp driver gives back.
-// NOLINTNEXTLINE(bugprone-reserved-identifier)
-extern "C" const char* __lsan_default_suppressions() { return "leak:xsk_umem__create\n"; }
 
 namespace farspan::dpdk {
 namespace {
 
 using config::PortKind;
-
-using Frames = std::vector<std::vector<uint8_t>>;
-
-constexpr uint32_t kDataRoom = 12'288;  // MTU 9000 in one mbuf
-
-// EAL starts once in a process, on ordinary memory: no machine lacks that.
-class EalEnvironment : public testing::Environment {
- public:
-  void SetUp() override {
-    isolated_ = geteuid() == 0 && unshare(CLONE_NEWNET) == 0;
-    EalOptions options;
-    options.memory.plan.eal_bytes = uint64_t{192} << 20;
-    options.cpus = CpusAtStart();
-    options.polling_cpus = ChoosePollingCpus(options.cpus, 1).cpus;
-    auto eal = Eal::Start(options);
-    ASSERT_TRUE(eal.has_value()) << eal.error().text();
-    eal_ = std::move(*eal);
-    ASSERT_EQ(eal_->polling_lcores().size(), 1u);
-    auto pool = MakePacketPool("test", 8'192, kDataRoom, 32);
-    ASSERT_TRUE(pool.has_value()) << pool.error().text();
-    pool_ = std::move(*pool);
-  }
-  void TearDown() override {
-    pool_.reset();
-    eal_.reset();
-  }
-  bool isolated() const { return isolated_; }
-  rte_mempool* pool() const { return pool_.get(); }
-
- private:
-  bool isolated_ = false;
-  std::unique_ptr<Eal> eal_;
-  Mempool pool_;
-};
-
-auto* const environment =
-    static_cast<EalEnvironment*>(testing::AddGlobalTestEnvironment(new EalEnvironment));
-
-config::PortSpec Spec(PortKind kind, const std::string& target) {
-  return {.kind = kind, .text = target, .target = target};
-}
-
-Result<std::unique_ptr<Port>> OpenPort(PortKind kind, const std::string& target,
-                                       uint32_t mtu = 1'500, rte_mempool* pool = nullptr) {
-  PortOptions options;
-  options.pool = pool != nullptr ? pool : environment->pool();
-  options.mtu = mtu;
-  return Port::Open(Spec(kind, target), options);
-}
-
-// A broadcast frame of an experimental EtherType, numbered, filled with a pattern.
-std::vector<uint8_t> Frame(size_t size, uint32_t number, bool tagged = false) {
-  std::vector<uint8_t> frame(size);
-  for (size_t i = 0; i < size; ++i) frame[i] = static_cast<uint8_t>(i * 7 + number);
-  std::fill_n(frame.begin(), 6, 0xff);
-  std::fill_n(frame.begin() + 6, 6, 0x02);
-  const std::array<uint8_t, 6> type =
-      tagged ? std::array<uint8_t, 6>{0x81, 0x00, 0xa0, 0x2a, 0x88, 0xb5}
-             : std::array<uint8_t, 6>{0x88, 0xb5, 0, 0, 0, 0};
-  std::copy(type.begin(), type.begin() + (tagged ? 6 : 2), frame.begin() + 12);
-  std::memcpy(frame.data() + 20, &number, sizeof(number));
-  return frame;
-}
-
-rte_mbuf* ToMbuf(const std::vector<uint8_t>& frame) {
-  rte_mbuf* packet = rte_pktmbuf_alloc(environment->pool());
-  EXPECT_NE(packet, nullptr);
-  std::memcpy(rte_pktmbuf_append(packet, static_cast<uint16_t>(frame.size())), frame.data(),
-              frame.size());
-  return packet;
-}
-
-std::vector<uint8_t> ToBytes(const rte_mbuf* packet) {
-  EXPECT_EQ(packet->nb_segs, 1);
-  const auto* data = rte_pktmbuf_mtod(packet, const uint8_t*);
-  return {data, data + packet->data_len};
-}
-
-uint16_t Send(Port& port, const Frames& frames) {
-  std::vector<rte_mbuf*> packets;
-  for (const auto& frame : frames) packets.push_back(ToMbuf(frame));
-  const uint16_t taken = port.tx(packets);
-  if (taken < packets.size()) {
-    rte_pktmbuf_free_bulk(packets.data() + taken, static_cast<unsigned>(packets.size() - taken));
-  }
-  return taken;
-}
-
-// Until `count` have come or a second is over.
-Frames Receive(Port& port, size_t count) {
-  Frames frames;
-  std::array<rte_mbuf*, 32> burst{};
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
-  do {
-    const uint16_t received = port.rx(burst);
-    for (uint16_t i = 0; i < received; ++i) frames.push_back(ToBytes(burst[i]));
-    rte_pktmbuf_free_bulk(burst.data(), received);
-    if (received == 0) std::this_thread::sleep_for(std::chrono::microseconds(100));
-  } while (frames.size() < count && std::chrono::steady_clock::now() < end);
-  return frames;
-}
 
 // reading() waits for polls; here they come from this thread's rx(), so a second one asks.
 PortReading ReadWhilePolling(Port& port) {
@@ -210,11 +100,11 @@ char Ipv6Disabled(const std::string& interface) {
 class VethTest : public testing::Test {
  protected:
   void SetUp() override {
-    FARSPAN_NEED_LAB(environment->isolated(), "needs root for a network namespace and veth");
+    FARSPAN_NEED_LAB(Isolated(), "needs root for a network namespace and veth");
     make(1'500);
   }
   void TearDown() override {
-    if (environment->isolated()) run("ip link del fsp0");
+    if (Isolated()) run("ip link del fsp0");
   }
   static void run(const std::string& command) {
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
@@ -228,113 +118,11 @@ class VethTest : public testing::Test {
   }
 };
 
-TEST(SoftwarePort, NullGivesAndTakesWithoutLimit) {
-  auto port = OpenPort(PortKind::kVdev, "net_null_t0,size=64");
-  ASSERT_TRUE(port.has_value()) << port.error().text();
-  EXPECT_FALSE((*port)->hardware());
-  (*port)->start_counting();
-  std::array<rte_mbuf*, 32> burst{};
-  ASSERT_EQ((*port)->rx(burst), 32);
-  EXPECT_EQ(burst[0]->pkt_len, 64u);
-  EXPECT_EQ((*port)->tx(burst), 32);
-  EXPECT_EQ(Send(**port, {Frame(9'000, 1)}), 1);
-  const PortReading reading = (*port)->reading();
-  EXPECT_EQ(reading.rx_packets, 32u);
-  EXPECT_EQ(reading.tx_packets, 33u);
-  EXPECT_EQ(reading.own_oversize, 0u);
-  EXPECT_TRUE(reading.settled());
-  EXPECT_FALSE(reading.kernel.has_value());
-}
-
-TEST(SoftwarePort, RingBringsFramesBackIntact) {
-  auto port = OpenPort(PortKind::kVdev, "net_ring_t0");
-  ASSERT_TRUE(port.has_value()) << port.error().text();
-  const Frames frames{Frame(60, 1), Frame(1'514, 2), Frame(9'014, 3)};
-  ASSERT_EQ(Send(**port, frames), 3);
-  EXPECT_EQ(Receive(**port, 3), frames);
-}
-
-TEST(SoftwarePort, BadDeviceStringsAreErrors) {
-  auto unknown = OpenPort(PortKind::kVdev, "net_nul0");
-  ASSERT_FALSE(unknown.has_value());
-  EXPECT_EQ(unknown.error().code, ErrorCode::kMachine);
-  EXPECT_NE(unknown.error().text().find("net_nul0"), std::string::npos);
-  EXPECT_FALSE(OpenPort(PortKind::kPci, "0000:ff:1f.7").has_value());
-  EXPECT_FALSE(OpenPort(PortKind::kVdev, "net_null_t1", 20'000).has_value());
-}
-
-TEST(SoftwarePort, VhostServesASocketAndTakesAStaleOne) {
-  const std::string path = testing::TempDir() + "farspan-vhost-" + std::to_string(getpid());
-  {
-    auto port = OpenPort(PortKind::kVhost, path);
-    ASSERT_TRUE(port.has_value()) << port.error().text();
-    EXPECT_EQ(access(path.c_str(), F_OK), 0);
-    EXPECT_FALSE((*port)->link_up());
-    auto second = OpenPort(PortKind::kVhost, path);
-    ASSERT_FALSE(second.has_value());
-    EXPECT_NE(second.error().text().find("busy"), std::string::npos) << second.error().text();
-  }
-  // What a killed process leaves behind.
-  sockaddr_storage raw{};
-  auto* address = reinterpret_cast<char*>(&raw);
-  raw.ss_family = AF_UNIX;
-  path.copy(address + sizeof(sa_family_t), 100);
-  const int stale = socket(AF_UNIX, SOCK_STREAM, 0);
-  unlink(path.c_str());
-  ASSERT_EQ(bind(stale, reinterpret_cast<sockaddr*>(&raw), 110), 0);
-  close(stale);
-  auto port = OpenPort(PortKind::kVhost, path);
-  EXPECT_TRUE(port.has_value()) << port.error().text();
-}
-
-TEST(SoftwarePort, OtherDriversOpenAsTheyAreWritten) {
-  const std::string path = testing::TempDir() + "farspan-" + std::to_string(getpid());
-  const std::string capture = path + ".pcap";
-  {
-    auto port = OpenPort(PortKind::kVdev, "net_pcap_t0,tx_pcap=" + capture);
-    ASSERT_TRUE(port.has_value()) << port.error().text();
-    EXPECT_EQ(Send(**port, Frames(3, Frame(100, 1))), 3);
-    auto shared =
-        OpenPort(PortKind::kVdev, "net_memif_t0,role=server,socket-abstract=no,socket=" + path);
-    ASSERT_TRUE(shared.has_value()) << shared.error().text();
-    EXPECT_EQ(access(path.c_str(), F_OK), 0);
-  }
-  // A pcap file: 24 bytes, and for each frame 16 and its own.
-  std::ifstream file(capture, std::ios::ate | std::ios::binary);
-  EXPECT_EQ(file.tellg(), 24 + 3 * (16 + 100));
-  std::remove(capture.c_str());
-  std::remove(path.c_str());
-}
-
 TEST_F(VethTest, TapPortOpens) {
   FARSPAN_NEED_LAB(access("/dev/net/tun", R_OK | W_OK) == 0, "needs /dev/net/tun");
   auto port = OpenPort(PortKind::kVdev, "net_tap_t0,iface=fsptap0");
   ASSERT_TRUE(port.has_value()) << port.error().text();
   EXPECT_NE(if_nametoindex("fsptap0"), 0u);
-}
-
-TEST(PacketPool, HandsOutTheMbufFreedLastAndFitsThePlan) {
-  auto pool = MakePacketPool("lifo", 1'024, 2'176, 0);
-  ASSERT_TRUE(pool.has_value()) << pool.error().text();
-  EXPECT_EQ(rte_mempool_avail_count(pool->get()), 1'024u);
-  std::array<rte_mbuf*, 8> first{};
-  ASSERT_EQ(rte_pktmbuf_alloc_bulk(pool->get(), first.data(), first.size()), 0);
-  std::set<rte_mbuf*> addresses(first.begin(), first.end());
-  rte_pktmbuf_free(first[3]);
-  EXPECT_EQ(rte_pktmbuf_alloc(pool->get()), first[3]);
-  // Neighbours in address: all eight within nine objects.
-  const auto span = reinterpret_cast<uintptr_t>(*addresses.rbegin()) -
-                    reinterpret_cast<uintptr_t>(*addresses.begin());
-  EXPECT_LE(span, 9 * MbufObjectBytes(2'176));
-  EXPECT_LE(pool->get()->header_size + pool->get()->elt_size + pool->get()->trailer_size,
-            MbufObjectBytes(2'176));
-  rte_pktmbuf_free_bulk(first.data(), first.size());
-}
-
-TEST(PacketPool, TooLargeIsAnError) {
-  auto pool = MakePacketPool("huge", 1'000'000, 2'176, 0);
-  ASSERT_FALSE(pool.has_value());
-  EXPECT_EQ(pool.error().code, ErrorCode::kMachine);
 }
 
 TEST_F(VethTest, PolledFramesAllArriveAndTheBooksClose) {
