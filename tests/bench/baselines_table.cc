@@ -1,10 +1,12 @@
-// The models of verbs RC against their closed forms, as Markdown:
+// The models of verbs RC and of TCP against their closed forms, as Markdown:
 //
-//   baselines_table [MESSAGES]     default 1000 of 4 MiB for each row
+//   baselines_table [MESSAGES]     default 1000 of 4 MiB for each row of RC
 //
-// 12.5 Gb/s, 25 ms, 1,024 packets of 4 KiB (2.75 ms of injection, as 128 MiB at 400 Gb/s), loss
+// RC: 12.5 Gb/s, 25 ms, 1,024 packets of 4 KiB (2.75 ms of injection, as 128 MiB at 400 Gb/s), loss
 // independent in both directions, IB_TIMEOUT 13, adaptive retransmission off. The formula is
 // theory.h's mean at the sender with the timeouts that happened, each 2.5 T long on average.
+// TCP under CUBIC: the mean window in packets where the link never queues, loss every 1 / p packets
+// (the formula's case) and random; the formula is RFC 9438's.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -14,6 +16,7 @@
 #include "emulator/base/check.h"
 #include "tests/support/endpoint_pair.h"
 #include "tests/support/link_support.h"
+#include "tests/support/tcp_flow.h"
 #include "transports/baselines/model_endpoint.h"
 #include "transports/testbed/theory.h"
 
@@ -68,6 +71,16 @@ void Print(const std::string& model, double loss, int messages) {
              messages, timeouts, formula * 1e3, mean * 1e3, 100 * (mean / formula - 1));
 }
 
+void PrintCubic(TimeNs rtt, double loss) {
+  const double formula = testbed::CubicWindow(ToSeconds(rtt), loss);
+  const auto cell = [&](bool random) {
+    const double window = MeanWindow({.rtt = rtt, .loss = loss, .random = random, .losses = 300});
+    return fmt::format("{:.1f} | {:+.1f} %", window, 100 * (window / formula - 1));
+  };
+  fmt::print("| {} | {:g} | {:.1f} | {} | {} |\n", ToText(rtt), loss, formula, cell(false),
+             cell(true));
+}
+
 }  // namespace
 }  // namespace farspan::test
 
@@ -78,5 +91,11 @@ int main(int argc, char** argv) {
       "|---|---|---|---|---|---|---|\n");
   for (const char* model : {"rc-gbn", "rc-sr"}) {
     for (const double loss : {0.0, 1e-4, 1e-3, 1e-2}) farspan::test::Print(model, loss, messages);
+  }
+  fmt::print(
+      "\n| RTT | loss | formula | periodic loss | deviation | random loss | deviation |\n"
+      "|---|---|---|---|---|---|---|\n");
+  for (const farspan::TimeNs rtt : {farspan::TimeNs{20'000'000}, {100'000'000}}) {
+    for (const double loss : {1e-4, 1e-3, 1e-2}) farspan::test::PrintCubic(rtt, loss);
   }
 }

@@ -100,5 +100,20 @@ TEST(Theory, ParityOfTheDesign) {
   }
 }
 
+struct CubicRow {
+  double rtt_s, loss, window;
+};
+
+// RFC 9438, tables 1 and 2.
+TEST(Theory, CubicsWindowIsThePublishedOne) {
+  for (const auto& [rtt_s, loss, window] : {CubicRow{0.1, 1e-4, 187},
+                                            {0.1, 1e-5, 1054},
+                                            {0.1, 1e-8, 187'400},
+                                            {0.01, 1e-7, 5926},
+                                            {0.01, 1e-3, 38}}) {
+    EXPECT_NEAR(CubicWindow(rtt_s, loss), window, 0.02 * window) << rtt_s << " " << loss;
+  }
+}
+
 }  // namespace
 }  // namespace farspan::testbed

@@ -5,8 +5,13 @@
 // reduction (RFC 6937; the endpoint is paced, so a halved window does not burst) and undoing a
 // reduction that reordering caused (the endpoint declares losses late enough).
 //
-// `cubic-linux` never takes RFC 9438's faster Reno (4.3: one packet per round trip once the last
-// maximum is reached again), because Linux 6.18 does not; under random loss that is a quarter less.
+// `cubic-linux` is what tcp_cubic.c of Linux 6.18 does where no qdisc paces (fq does, and little
+// else): nothing is paced; slow start ends for good at the first sign of HyStart, which also looks
+// at how long the ACKs of a round trip come without a pause (Ha & Rhee, "Taming the elephants",
+// 2011); from there to the first loss the window grows by a twentieth per round trip at least; and
+// RFC 9438's faster Reno (4.3: one packet per round trip once the last maximum is reached again) is
+// never taken: under random loss that is a quarter less. Not modelled: time in jiffies, windows in
+// whole packets.
 #include <algorithm>
 #include <cmath>
 
@@ -21,6 +26,12 @@ constexpr double kBeta = 0.7;           // what a reduction leaves
 constexpr double kInitialPackets = 10;  // RFC 6928
 constexpr double kMinPackets = 2;
 constexpr double kReno = 3 * (1 - kBeta) / (1 + kBeta);  // packets per round trip, RFC 9438, 4.3
+
+// By how much a round trip has to grow until slow start is over, and how many samples tell.
+TimeNs Threshold(TimeNs least) {
+  return std::clamp(TimeNs{least.ns / 8}, TimeNs{4'000'000}, TimeNs{16'000'000});
+}
+constexpr int kSamples = 8;
 
 // HyStart++: leaves slow start when the round trip grows, before the queue is full.
 class HyStart {
@@ -42,9 +53,7 @@ class HyStart {
       if (current_min_ < baseline_min_) conservative_rounds_ = 0;  // it was noise
       return false;
     }
-    const TimeNs threshold =
-        std::clamp(TimeNs{last_min_.ns / 8}, TimeNs{4'000'000}, TimeNs{16'000'000});
-    if (current_min_ >= last_min_ + threshold) {
+    if (current_min_ >= last_min_ + Threshold(last_min_)) {
       baseline_min_ = current_min_;
       conservative_rounds_ = 1;
     }
@@ -52,7 +61,6 @@ class HyStart {
   }
 
  private:
-  static constexpr int kSamples = 8;
   static constexpr int kConservativeRounds = 5;
 
   TimeNs last_min_ = kNever;
@@ -62,12 +70,41 @@ class HyStart {
   int conservative_rounds_ = 0;  // 0: plain slow start
 };
 
+// Linux's HyStart. A train of ACKs as long as the way there has filled the path.
+class LinuxHyStart {
+ public:
+  // True where slow start is over.
+  bool on_ack(const AckInfo& ack, bool new_round) {
+    if (new_round) {
+      round_start_ = last_ack_ = ack.now;
+      current_min_ = kNever;
+      samples_ = 0;
+    }
+    if (ack.now - last_ack_ <= kAckGap) {
+      last_ack_ = ack.now;
+      if (ack.now - round_start_ > TimeNs{ack.min_rtt.ns / 2}) return true;
+    }
+    if (ack.rtt == kNever) return false;
+    current_min_ = std::min(current_min_, ack.rtt);
+    return ++samples_ > kSamples && current_min_ > ack.min_rtt + Threshold(ack.min_rtt);
+  }
+
+  static constexpr double kLowPackets = 16;  // of window, where it begins
+
+ private:
+  static constexpr TimeNs kAckGap{2'000'000};
+
+  TimeNs round_start_{};
+  TimeNs last_ack_{};
+  TimeNs current_min_ = kNever;
+  int samples_ = 0;
+};
+
 class Cubic final : public Controller {
  public:
-  // `late_reno`: packets per round trip of Reno's window beyond the last maximum.
-  Cubic(const ControllerConfig& config, double late_reno)
+  Cubic(const ControllerConfig& config, bool as_in_linux)
       : config_(config),
-        late_reno_(late_reno),
+        linux_(as_in_linux),
         packet_(config.packet_bytes),
         window_(kInitialPackets * packet_),
         rtt_(config.initial_rtt) {}
@@ -93,6 +130,7 @@ class Cubic final : public Controller {
   void on_loss(const LossInfo& loss) override { reduce(loss.now, loss.sent); }
 
   void on_timeout(TimeNs now) override {
+    lost_ = true;
     threshold_ = std::max(window_ * kBeta, kMinPackets * packet_);
     window_max_ = window_;
     window_ = kMinPackets * packet_;
@@ -103,6 +141,7 @@ class Cubic final : public Controller {
   uint64_t window_bytes() const override { return static_cast<uint64_t>(window_); }
 
   Rate pacing_rate() const override {
+    if (linux_) return config_.rate;
     return PaceOf(window_, window_ < threshold_ ? 2 : 1.2, rtt_, config_.rate);
   }
 
@@ -110,6 +149,7 @@ class Cubic final : public Controller {
   void reduce(TimeNs now, TimeNs sent) {
     if (!guard_.may_react(sent)) return;
     guard_.react(now);
+    lost_ = true;
     // Fast convergence: a flow that is losing ground lets go of more.
     window_max_ = window_ < window_max_ ? window_ * (1 + kBeta) / 2 : window_;
     window_ = std::max(window_ * kBeta, kMinPackets * packet_);
@@ -118,7 +158,9 @@ class Cubic final : public Controller {
   }
 
   void slow_start(const AckInfo& ack, bool new_round) {
-    if (hystart_.on_ack(ack, new_round)) {
+    if (linux_ ? linux_hystart_.on_ack(ack, new_round) &&
+                     window_ >= LinuxHyStart::kLowPackets * packet_
+               : hystart_.on_ack(ack, new_round)) {
       threshold_ = window_;
       return;
     }
@@ -131,10 +173,11 @@ class Cubic final : public Controller {
     if (epoch_ == kNever) begin_epoch(ack.now);
     const double t = ToSeconds(ack.now - epoch_ + ack.smoothed_rtt) - k_s_;
     const double cubic = packet_ * kC * t * t * t + window_max_;
-    const double target = std::clamp(cubic, window_, 1.5 * window_);
+    const double least = linux_ && !lost_ ? 1.05 : 1;
+    const double target = std::clamp(cubic, least * window_, 1.5 * window_);
     const double acked = static_cast<double>(ack.bytes);
     // Reno's window, which CUBIC never falls below (RFC 9438, 4.3).
-    const double alpha = window_reno_ < window_max_ ? kReno : late_reno_;
+    const double alpha = linux_ || window_reno_ < window_max_ ? kReno : 1;
     window_reno_ += alpha * packet_ * acked / window_;
     window_ = std::max(window_ + (target - window_) * acked / window_, window_reno_);
   }
@@ -147,8 +190,9 @@ class Cubic final : public Controller {
   }
 
   ControllerConfig config_;
-  double late_reno_;
-  double packet_;  // bytes, as all windows
+  bool linux_;
+  bool lost_ = false;  // anything so far
+  double packet_;      // bytes, as all windows
   double window_;
   double threshold_ = 1e300;
   double window_max_ = 0;
@@ -160,15 +204,16 @@ class Cubic final : public Controller {
   RoundCounter rounds_;
   ReactionGuard guard_;
   HyStart hystart_;
+  LinuxHyStart linux_hystart_;
 };
 
 }  // namespace
 
 ControllerPtr MakeCubic(const ControllerConfig& config) {
-  return std::make_unique<Cubic>(config, 1);
+  return std::make_unique<Cubic>(config, false);
 }
 ControllerPtr MakeLinuxCubic(const ControllerConfig& config) {
-  return std::make_unique<Cubic>(config, kReno);
+  return std::make_unique<Cubic>(config, true);
 }
 
 }  // namespace farspan::transport

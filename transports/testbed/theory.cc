@@ -72,6 +72,13 @@ double SelectiveRepeatQuantile(const MessageOnLink& message, double probability)
   return high;
 }
 
+double CubicWindow(double rtt_s, double loss) {
+  constexpr double kC = 0.4, kBeta = 0.7;
+  const double cubic =
+      std::pow(kC * (3 + kBeta) / (4 * (1 - kBeta)), 0.25) * std::pow(rtt_s / loss, 0.75);
+  return std::max(cubic, std::sqrt(1.5 / loss));
+}
+
 double BlockFailure(int data, int parity, double loss) {
   if (loss <= 0) return 0;
   const int symbols = data + parity;

@@ -35,6 +35,10 @@ double SelectiveRepeatCdf(const MessageOnLink& message, double receiver_s);
 double SelectiveRepeatMean(const MessageOnLink& message);  // at the receiver
 double SelectiveRepeatQuantile(const MessageOnLink& message, double probability);
 
+// CUBIC's mean window in packets where one packet in 1 / loss is lost: the larger one of its own
+// and of Reno's with its constants (RFC 9438, 5.1 and 4.3).
+double CubicWindow(double rtt_s, double loss);
+
 // P(more than `parity` of `data + parity` symbols are lost): a block that needs a retransmission.
 double BlockFailure(int data, int parity, double loss);
 
