@@ -21,10 +21,11 @@ from vm_lab.topology import VmLab  # noqa: E402
 import cases_capture  # noqa: E402
 import cases_faults  # noqa: E402
 import cases_lab  # noqa: E402
+import cases_models  # noqa: E402
 import cases_perftest  # noqa: E402
 import cases_transports  # noqa: E402
 
-MODULES = cases_lab, cases_perftest, cases_capture, cases_faults, cases_transports
+MODULES = cases_lab, cases_perftest, cases_capture, cases_faults, cases_models, cases_transports
 CASES = {case.__name__: case for module in MODULES for case in module.CASES}
 
 
