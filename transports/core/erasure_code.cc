@@ -11,6 +11,11 @@ namespace {
 
 fsk_parity_code CodeOf(uint32_t rows) { return {FSK_RS, ErasureCode::kColumns, 0, rows}; }
 
+size_t WorkspaceBytes() {
+  const fsk_parity_code largest = CodeOf(ErasureCode::kMaxParity);
+  return fsk_parity_workspace(FSK_CPU, &largest, 1) + FSK_WORKSPACE_ALIGNMENT;
+}
+
 fsk_stripe StripeOf(const ErasureCode::Layout& layout, uint8_t* data, uint8_t* parity,
                     uint64_t parity_stride) {
   fsk_stripe stripe{};
@@ -26,13 +31,11 @@ fsk_stripe StripeOf(const ErasureCode::Layout& layout, uint8_t* data, uint8_t* p
 
 }  // namespace
 
-ErasureCode::ErasureCode(uint32_t most_bytes) : parity_(size_t{kMaxParity} * most_bytes) {
-  const fsk_parity_code largest = CodeOf(kMaxParity);
-  workspace_.resize(fsk_parity_workspace(FSK_CPU, &largest, 1) + FSK_WORKSPACE_ALIGNMENT);
-}
+ErasureCode::ErasureCode(uint32_t most_bytes)
+    : workspace_(WorkspaceBytes()), parity_(size_t{kMaxParity} * most_bytes) {}
 
 fsk_exec ErasureCode::exec() {
-  void* aligned = workspace_.data();
+  void* aligned = &workspace_[0];
   size_t room = workspace_.size();
   std::align(FSK_WORKSPACE_ALIGNMENT, 1, aligned, room);
   return {FSK_ABI_VERSION, FSK_CPU, nullptr, 0, aligned, room};
@@ -54,7 +57,7 @@ void ErasureCode::decode(const Layout& layout, uint8_t* data, std::span<const ui
                 size_t{kMaxParity} * layout.bytes <= parity_.size());
   const fsk_parity_code code = CodeOf(*std::max_element(rows.begin(), rows.end()) + 1u);
   const fsk_exec where = exec();
-  fsk_stripe stripe = StripeOf(layout, data, parity_.data(), layout.bytes);
+  fsk_stripe stripe = StripeOf(layout, data, &parity_[0], layout.bytes);
   const auto flip = [&](uint32_t symbol) { stripe.lost[symbol / 32] ^= 1u << symbol % 32; };
   for (const uint8_t symbol : missing) flip(symbol);
   for (uint32_t row = 0; row < code.m; ++row) flip(kColumns + row);

@@ -11,9 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "kernels/kernels.h"
+#include "transports/core/lazy_array.h"
 
 namespace farspan::transport {
 
@@ -45,8 +45,8 @@ class ErasureCode {
  private:
   fsk_exec exec();
 
-  std::vector<uint8_t> workspace_;
-  std::vector<uint8_t> parity_;  // to decode from, by row
+  LazyArray<uint8_t> workspace_;
+  LazyArray<uint8_t> parity_;  // to decode from, by row
 };
 
 }  // namespace farspan::transport
