@@ -12,7 +12,7 @@
 namespace farspan::transport {
 namespace {
 
-constexpr uint32_t kCookieLifeUs = 10'000'000;
+constexpr int64_t kCookieLifeUs = 10'000'000;
 
 uint32_t Microseconds(TimeNs t) { return static_cast<uint32_t>(t.ns / 1'000); }
 
@@ -73,7 +73,9 @@ Drop Span::on_handshake(const Packet& packet) {
   if (found == by_id_.end()) return Drop::kUnknown;
   Slot& slot = slots_[found->second];
   if (!slot.sends || slot.connection || slot.state != CommState::kConnecting) return Drop::kState;
-  return on_answer(packet, slot);
+  const Drop drop = on_answer(packet, slot);
+  if (drop == Drop::kNone) ++counters_.control_received;
+  return drop;
 }
 
 // The server's memory of a client before it has proved its address: this, in the client's hands.
@@ -166,10 +168,13 @@ void Span::send_accept(const Packet& packet, const Slot& slot) {
 
 Drop Span::on_answer(const Packet& packet, Slot& slot) {
   const Header& header = packet.header;
-  ++counters_.control_received;
   switch (header.type) {
     case PacketType::kRetry:
-      if (slot.cookie != 0 && header.cookie_time == slot.cookie_time) return Drop::kState;
+      // One cookie for as long as it lives: an ACCEPT does not say which HELLO it answers, and the
+      // round trip is counted from the first that had a cookie.
+      if (slot.cookie != 0 && packet.at - slot.asked_at < TimeNs{kCookieLifeUs * 1'000}) {
+        return Drop::kState;
+      }
       slot.cookie = header.cookie;
       slot.cookie_time = header.cookie_time;
       slot.asked_at = packet.at;
@@ -185,7 +190,8 @@ Drop Span::on_answer(const Packet& packet, Slot& slot) {
     default:
       if (header.paths != slot.routes.size() || header.payload_bytes > config_.payload_bytes ||
           header.window > config_.window_packets || !std::has_single_bit(header.window) ||
-          header.window < 64 || header.payload_bytes < 64) {
+          header.window < 64 || header.payload_bytes < 64 ||
+          header.in_order != make_recovery_(config_.policy)->in_order()) {
         return Drop::kMalformed;
       }
       become_sender(slot, packet);
