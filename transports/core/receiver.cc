@@ -142,11 +142,21 @@ Receiver::Outcome Receiver::take_symbol(const Packet& packet, uint64_t of) {
   return packet.header.type == PacketType::kData ? take_data(packet, of) : take_parity(packet, of);
 }
 
+// How many datagrams, at least, lie between what is missing first and this one.
+uint64_t Receiver::ahead(uint64_t of, uint32_t index) {
+  const Message& msg = message(of);
+  uint64_t between = index > msg.base ? index - msg.base : 0;
+  for (uint64_t m = complete_; m < of; ++m) {
+    between += std::max(1u, message(m).datagrams) - message(m).base;
+  }
+  return between;
+}
+
 Receiver::Outcome Receiver::take_data(const Packet& packet, uint64_t of) {
   Message& msg = message(of);
   const uint32_t index = packet.header.index;
   if (packet.payload_bytes != datagram_bytes(msg, index)) return Outcome::kMalformed;
-  if (setup_.in_order && (of != complete_ || index > msg.base)) return Outcome::kOutOfOrder;
+  if (setup_.in_order && ahead(of, index) > overtaken_) return Outcome::kOutOfOrder;
   if (index >= msg.base + msg.received.capacity()) return Outcome::kRefused;
   if (has(msg, index)) return Outcome::kKnown;
   if (msg.data != nullptr && !packet.payload.empty()) {
@@ -200,10 +210,7 @@ Receiver::Outcome Receiver::take_parity(const Packet& packet, uint64_t of) {
   }
   block.rows[block.symbols] = header.row;
   block.store[block.symbols++] = store;
-  if (block.symbols >= block.missing) {
-    decode(msg, block);
-    close_block(msg, place);
-  }
+  if (decode(msg, block)) close_block(msg, place);
   return Outcome::kKept;
 }
 
@@ -248,6 +255,7 @@ void Receiver::on_arrival(const Packet& packet, uint64_t number, Outcome outcome
   const bool discarded = outcome == Outcome::kOutOfOrder;
   const bool first_discarded =
       discarded && newest && (path.next == path.first || path.seen.test(path.next - 1));
+  if (!newest) overtaken_ = std::max(overtaken_, path.next - 1 - number);
   note_number(path, number, !discarded);
   if (newest) path.newest_at = packet.at;
   if (packet.ecn_marked) ++path.ecn_marked;

@@ -96,13 +96,14 @@ class Receiver final : public Connection {
   Outcome take_data(const Packet& packet, uint64_t message_number);
   Outcome take_parity(const Packet& packet, uint64_t message_number);
   bool begin_message(const Packet& packet, Message& msg);
+  uint64_t ahead(uint64_t of, uint32_t index);
   void on_arrival(const Packet& packet, uint64_t number, Outcome outcome, bool completed);
   void note_number(ReceivePath& path, uint64_t number, bool kept);
   void complete_messages();
 
   // receiver_blocks.cc
   void fill_blocks(Message& msg, uint32_t index);
-  void decode(Message& msg, Block& block);
+  bool decode(Message& msg, Block& block);
   uint32_t find_block(const Message& msg, const Header& header) const;
   void close_block(Message& msg, uint32_t place);
   void close_blocks(Message& msg);
@@ -142,6 +143,7 @@ class Receiver final : public Connection {
 
   uint64_t complete_;  // first message that is not
   uint64_t posted_;
+  uint64_t overtaken_ = 0;  // by how many at most a datagram has been
   TimeNs ack_wait_;
   TimeNs repeat_at_ = kNever;
   int repeats_left_ = 0;

@@ -9,7 +9,7 @@
 //   plan_group()    before datagrams that have not been sent yet: how to code the next of them
 //   loss_delay()    how long after the first report of a gap a packet counts as lost
 //   timeout()       how long a packet of which nothing is heard is waited for
-//   on_lost()       a packet counts as lost: send it again, go back to it, or leave it to parity
+//   on_lost()       a packet counts as lost: send it again, go back, or leave it to parity
 //
 // Whatever a policy says, the connection does not declare a packet lost before one measured RTT
 // after its departure, unless the policy may_hurry(); no recovery here does.
@@ -58,11 +58,11 @@ struct LostPacket {
   uint64_t next_number = 0;  // of the packet that will be sent next on that path
   TimeNs until_dry{};
   TimeNs smoothed_rtt{};
-  bool needed = true;  // false: its message is complete or its block can be decoded
+  bool needed = true;  // false: the receiver has it, or its message, by other means
 };
 
 struct LossAction {
-  bool go_back = false;  // send this datagram and everything after it again
+  bool go_back = false;  // send the first datagram that is missing, and all after it, again
   uint32_t copies = 0;   // send this datagram again, this many times; 0: leave it
 };
 

@@ -7,8 +7,7 @@ class GoBackN final : public Recovery {
  public:
   bool in_order() const override { return true; }
   GroupPlan plan_group(const QueueView&) override { return {}; }
-  // The receiver keeps nothing that overtakes: waiting for what is late gains nothing.
-  TimeNs loss_delay(const PathView&) const override { return {}; }
+  TimeNs loss_delay(const PathView& path) const override { return path.reordering; }
 
   // What was in flight when it went back is thrown away by the receiver and asks for nothing.
   LossAction on_lost(const LostPacket& packet) override {

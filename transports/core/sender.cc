@@ -128,9 +128,11 @@ void Sender::on_sent(uint64_t id, TimeNs actual) {
 
 Drop Sender::on_body(const Packet& received, uint64_t) {
   switch (received.header.type) {
-    case PacketType::kAck:
-      ++counters_.control_received;
-      return on_ack(received);
+    case PacketType::kAck: {
+      const Drop drop = on_ack(received);
+      if (drop == Drop::kNone) ++counters_.control_received;
+      return drop;
+    }
     case PacketType::kPing:
       ++counters_.control_received;
       send_control({.type = PacketType::kPong}, received.header.path);
@@ -171,7 +173,7 @@ void Sender::on_deadline(TimeNs now) {
     check_suspects(now, p);
     if (path_timeout(paths_[p]) <= now) on_path_timeout(now, p);
   }
-  const bool idle = inflight_ == 0 && pending() && next_work() == Work::kNone;
+  const bool idle = inflight_ == 0 && pending() && next_work(now) == Work::kNone;
   if (!idle) {
     idle_ping_at_ = kNever;
     idle_pings_ = 0;

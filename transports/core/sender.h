@@ -48,7 +48,7 @@ class Sender final : public Connection {
     uint32_t index = 0;     // datagram, or slot of the parity store
     uint32_t next = kNone;  // suspect
     uint32_t block = kNone;
-    uint32_t loss = kNone;  // lost: its record, while there is one
+    uint32_t loss = kNone;  // lost: its record, while there is one; else that of a copy to follow
     uint16_t message = 0;
     uint16_t wire_bytes = 0;
     uint16_t generation = 0;  // of the block
@@ -56,11 +56,12 @@ class Sender final : public Connection {
     bool parity = false;
     bool spare = false;     // a further copy of a repair: if it is lost, so be it
     bool repaired = false;  // lost, and a repair for its block has left
+    bool chained = false;   // among the suspects, or was and has not been looked at since
   };
   // A datagram that is to be sent again, or whose block may yet need it. There are as many records
   // as packets could be lost: new data waits where that is not certain.
   struct Loss {
-    uint32_t origin = 0;  // place of the packet
+    uint32_t origin = 0;  // place of the packet; spare: of the copy that has left
     uint32_t index = 0;
     uint32_t block = kNone;
     uint32_t next = kNone;
@@ -117,7 +118,7 @@ class Sender final : public Connection {
     Path* shared;
     BitRing unacked;
     uint64_t next;             // number
-    uint64_t unsettled;        // lowest number in flight or suspect
+    uint64_t unsettled;        // lowest number in flight or chained
     uint64_t oldest_inflight;  // lowest in flight, `next` if none is
     uint64_t highest;          // one past the highest number reported
     uint64_t inflight = 0;     // packets
@@ -150,7 +151,7 @@ class Sender final : public Connection {
   void on_delivered(TimeNs at, uint32_t path, uint64_t number, AckTally& tally);
   void on_late_symbol(const SentPacket& sent);
   void on_missing(TimeNs at, uint32_t path, uint64_t number);
-  void on_progress(const Header& header);
+  void on_progress(TimeNs at, const Header& header);
   void declare_lost(TimeNs at, uint32_t path, uint64_t number);
   bool repair_block(Block& block, const LostPacket& packet);
   void free_if_resolved(uint32_t block);
@@ -160,13 +161,14 @@ class Sender final : public Connection {
   TimeNs patience(const SendPath& path) const;
   TimeNs path_timeout(const SendPath& path) const;
   void settle(SendPath& path);
-  void rescue();
+  void rescue(TimeNs now);
   void ping(uint32_t path, uint64_t low);
 
   // sender_send.cc
   enum class Work : uint8_t { kNone, kRepair, kParity, kData };
-  Work next_work();
-  bool next_repair();
+  Work next_work(TimeNs now);
+  bool next_repair(TimeNs now);
+  bool may_follow(TimeNs now, uint32_t spare) const;
   bool data_ready() const;
   uint32_t pick_path(TimeNs now, TimeNs horizon, bool repair);
   TimeNs earliest_departure(bool repair) const;
@@ -186,7 +188,7 @@ class Sender final : public Connection {
   void go_back(uint64_t message, uint32_t index);
   void drop_group();
   void end_message();
-  void skip_complete();
+  void skip_known();
   TimeNs until_dry() const;
   uint32_t datagram_bytes(const Message& message, uint32_t index) const;
 

@@ -23,10 +23,13 @@ Drop Sender::on_ack(const Packet& received) {
   const uint64_t credits = Expand(header.credits, 16, credits_);
   const uint64_t complete = Expand(header.message, 16, complete_);
   if (complete > std::max(posted_, credits)) return Drop::kMalformed;
+  const uint32_t datagrams = complete < posted_ ? message(complete).datagrams : 1;
+  if (complete >= complete_ && header.index >= datagrams) return Drop::kMalformed;
   credits_ = std::max(credits_, credits);
 
   TimeNs rtt = kNever;
-  const bool new_high = header.newest && span != 0 && end > path.highest;
+  const bool known = end + setup_.window > path.next;  // what became of its newest packet
+  const bool new_high = header.newest && span != 0 && end > path.highest && known;
   if (new_high) {
     const SentPacket& newest = packet(header.path, end - 1);
     rtt = received.at - newest.sent - TimeNs{header.delay_ns};
@@ -48,7 +51,7 @@ Drop Sender::on_ack(const Packet& received) {
     path.shared->on_acked(received.at, tally.bytes, tally.packets,
                           static_cast<uint32_t>(std::max(marked, 0)), rtt, tally.stamp, tally.sent);
   }
-  on_progress(header);
+  on_progress(received.at, header);
   check_suspects(received.at, header.path);
   return Drop::kNone;
 }
@@ -123,6 +126,7 @@ void Sender::on_missing(TimeNs at, uint32_t p, uint64_t number) {
   SentPacket& sent = packet(p, number);
   sent.nacked = at;
   sent.state = State::kSuspect;
+  sent.chained = true;
   append(packets_, path.suspects, ref(p, number));
 }
 
@@ -139,6 +143,7 @@ void Sender::check_suspects(TimeNs now, uint32_t p) {
   SendPath& path = paths_[p];
   while (suspect_due(path) <= now) {
     const uint32_t place = remove_head(packets_, path.suspects);
+    packets_[place].chained = false;
     if (packets_[place].state == State::kSuspect) declare_lost(now, p, number_at(p, place));
   }
   settle(path);
@@ -153,7 +158,9 @@ void Sender::declare_lost(TimeNs at, uint32_t p, uint64_t number) {
   --inflight_;
   ++counters_.lost;
   const uint64_t of = full_message(sent.message);
-  LostPacket lost{number, path.next, until_dry(), path.shared->smoothed_rtt(), of >= complete_};
+  const bool there = of == complete_ && !sent.parity && sent.index < base_index_;
+  LostPacket lost{number, path.next, until_dry(), path.shared->smoothed_rtt(),
+                  of >= complete_ && !there};
   bool repaired = true;
   if (sent.block != kNone) {
     Block& block = blocks_[sent.block];
@@ -166,7 +173,7 @@ void Sender::declare_lost(TimeNs at, uint32_t p, uint64_t number) {
   } else if (!sent.spare) {
     const LossAction action = recovery_->on_lost(lost);
     if (action.go_back) {
-      go_back(of, sent.index);
+      go_back(complete_, base_index_);
     } else if (lost.needed && action.copies != 0) {
       const uint32_t id = record_loss(ref(p, number));
       losses_[id].copies = static_cast<uint8_t>(action.copies);
@@ -208,7 +215,7 @@ void Sender::free_if_resolved(uint32_t place) {
   free_block_ = place;
 }
 
-void Sender::on_progress(const Header& header) {
+void Sender::on_progress(TimeNs at, const Header& header) {
   const uint64_t complete = Expand(header.message, 16, complete_);
   if (complete > complete_) {
     for (; complete_ < std::min(complete, posted_); ++complete_) {
@@ -218,12 +225,13 @@ void Sender::on_progress(const Header& header) {
     events_.push({Event::Kind::kDone, comm()});
   }
   if (complete == complete_) base_index_ = std::max(base_index_, header.index);
-  if (pending() && inflight_ == 0) rescue();
+  skip_known();
+  if (pending() && inflight_ == 0) rescue(at);
 }
 
 // Everything was sent, nothing is in flight, and yet the receiver lacks something.
-void Sender::rescue() {
-  if (next_work() != Work::kNone || complete_ >= cursor_message_) return;
+void Sender::rescue(TimeNs now) {
+  if (next_work(now) != Work::kNone || complete_ >= cursor_message_) return;
   ++counters_.stalls;
   go_back(complete_, base_index_);
 }
@@ -272,8 +280,8 @@ void Sender::on_path_timeout(TimeNs now, uint32_t p) {
 void Sender::settle(SendPath& path) {
   const auto p = static_cast<uint32_t>(&path - paths_.data());
   while (path.unsettled < path.next) {
-    const State state = packet(p, path.unsettled).state;
-    if (state == State::kInFlight || state == State::kSuspect) break;
+    const SentPacket& sent = packet(p, path.unsettled);
+    if (sent.state == State::kInFlight || sent.chained) break;
     ++path.unsettled;
   }
   path.oldest_inflight = std::max(path.oldest_inflight, path.unsettled);

@@ -31,29 +31,33 @@ TimeNs Sender::until_dry() const {
   return {static_cast<int64_t>(bits * 1e9 / static_cast<double>(rate))};
 }
 
-void Sender::skip_complete() {
-  if (cursor_message_ >= complete_) return;
+// Nothing of what the receiver has need be sent: the cursor may stand there where it went back.
+void Sender::skip_known() {
+  if (group_.parity != 0 && group_.message < complete_) drop_group();
   while (cursor_message_ < complete_) {
     unsent_ -= message(cursor_message_).datagrams - cursor_index_;
     cursor_index_ = 0;
     ++cursor_message_;
   }
+  if (recovery_->in_order() && cursor_message_ == complete_ && cursor_index_ < base_index_) {
+    unsent_ -= base_index_ - cursor_index_;
+    cursor_index_ = base_index_;
+  }
 }
 
 bool Sender::data_ready() const {
-  const uint64_t at = std::max(cursor_message_, complete_);
-  if (at >= posted_ || at >= credits_) return false;
-  if (at != cursor_message_) return true;
+  if (cursor_message_ >= posted_ || cursor_message_ >= credits_) return false;
   const uint64_t window = uint64_t{setup_.window} * setup_.paths;
-  const uint32_t base = at == complete_ ? base_index_ : 0;
+  const uint32_t base = cursor_message_ == complete_ ? base_index_ : 0;
   return cursor_index_ < base + window;
 }
 
 // Drops what need not be sent any more from the head of the chain; whether anything is left.
-bool Sender::next_repair() {
+bool Sender::next_repair(TimeNs now) {
   while (!repairs_.empty()) {
     const Loss& loss = losses_[repairs_.head];
-    if (!loss.cancelled && full_message(loss.message) >= complete_) return true;
+    const bool wanted = !loss.cancelled && full_message(loss.message) >= complete_;
+    if (wanted && (!loss.spare || may_follow(now, repairs_.head))) return true;
     const uint32_t block = loss.queued ? loss.block : kNone;
     forget_loss(remove_head(losses_, repairs_));
     if (block == kNone) continue;
@@ -64,10 +68,17 @@ bool Sender::next_repair() {
   return false;
 }
 
-Sender::Work Sender::next_work() {
-  if (next_repair()) return Work::kRepair;
-  if (group_.parity != 0 && group_.message < complete_) drop_group();
-  skip_complete();
+// A further copy goes with the first, not half a round trip behind it: it would save little by
+// then, and come close to what is sent for the first, should that be lost.
+bool Sender::may_follow(TimeNs now, uint32_t spare) const {
+  const SentPacket& first = packets_[losses_[spare].origin];
+  const Path& path = *paths_[losses_[spare].origin / setup_.window].shared;
+  return first.loss == spare && first.state == State::kInFlight &&
+         path.next_departure(now) < first.sent + TimeNs{path.min_rtt().ns / 2};
+}
+
+Sender::Work Sender::next_work(TimeNs now) {
+  if (next_repair(now)) return Work::kRepair;
   if (group_.parity != 0 && cursor_index_ >= group_.end) return Work::kParity;
   return data_ready() ? Work::kData : Work::kNone;
 }
@@ -115,7 +126,7 @@ uint32_t Sender::pick_path(TimeNs now, TimeNs horizon, bool repair) {
 }
 
 bool Sender::transmit_data(TimeNs now, TimeNs horizon, TxSlot& slot) {
-  const Work work = next_work();
+  const Work work = next_work(now);
   if (work == Work::kNone) return false;
   if (work == Work::kParity && group_.sent == 0 && !config_.lengths_only &&
       parity_busy_[blocks_[group_.block[0]].parity_slot] == 1) {
@@ -178,16 +189,17 @@ void Sender::send_repair(TimeNs now, uint32_t path, TxSlot& slot) {
   const uint32_t id = remove_head(losses_, repairs_);
   const Loss loss = losses_[id];
   if (!loss.spare && packets_[loss.origin].loss == id) packets_[loss.origin].repaired = true;
-  if (loss.copies > 1 && losses_used_ + inflight_ < losses_.size()) {
-    losses_[id].copies = static_cast<uint8_t>(loss.copies - 1);
-    losses_[id].spare = true;
-    losses_[id].queued = false;
-    append(losses_, repairs_, id);
-  } else {
-    forget_loss(id);
-  }
+  const bool again = loss.copies > 1 && losses_used_ + inflight_ < losses_.size();
+  const uint32_t place = ref(path, paths_[path].next);
+  forget_loss(id);
   SentPacket& sent = send_datagram(now, path, full_message(loss.message), loss.index, slot);
   sent.spare = loss.spare;
+  if (again) {
+    Loss& spare = losses_[record_loss(place)];
+    spare.copies = static_cast<uint8_t>(loss.copies - 1);
+    spare.spare = true;
+    append(losses_, repairs_, sent.loss);
+  }
   if (loss.queued) {
     join(sent, loss.block);
     --blocks_[loss.block].queued;
@@ -353,6 +365,7 @@ void Sender::go_back(uint64_t to, uint32_t index) {
   unsent_ -= index;
   cursor_index_ = index;
   group_ = {};
+  skip_known();
 }
 
 }  // namespace farspan::transport
