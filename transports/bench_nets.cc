@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -12,9 +13,9 @@
 #include "emulator/base/units.h"
 #include "transports/baselines/tcp_transport.h"
 #include "transports/congestion/controllers.h"
-#include "transports/core/span.h"
 #include "transports/doors/open_library.h"
 #include "transports/doors/policy_library.h"
+#include "transports/drivers/qlog/qlog_endpoint.h"
 #include "transports/drivers/udp/udp_transport.h"
 #include "transports/testbed/endpoints.h"
 #include "transports/testbed/presets.h"
@@ -102,7 +103,7 @@ Result<std::unique_ptr<transport::Transport>> OpenSpan(const po::variables_map& 
   if (!config) return tl::unexpected(config.error());
   if (config->payload_bytes == 0) config->payload_bytes = kUdpPayload;
   config->granularity = udp::UdpTransport::kGranularity;
-  auto span = transport::Span::Create(*config);
+  auto span = transport::MakeSpan(*config, Text(values, "qlog"), fmt::format("span-{}", getpid()));
   if (!span) return tl::unexpected(span.error());
   udp::UdpConfig udp;
   udp.local = {local};
@@ -125,7 +126,7 @@ Result<std::unique_ptr<transport::Transport>> OpenVerbs(const po::variables_map&
   }
   auto config = ReadSpan(values, timeout);
   if (!config) return tl::unexpected(config.error());
-  return OpenSpanOverVerbs(choice, *config);
+  return OpenSpanOverVerbs(choice, *config, Text(values, "qlog"));
 }
 
 // Another name than those of virtual time is a library's.
@@ -160,6 +161,7 @@ Result<testbed::EndpointSpec> ReadEndpoint(const po::variables_map& values, bool
   spec.payload_bytes = values["payload"].as<uint32_t>();
   spec.rate = *rate;
   spec.lengths_only = lengths_only;
+  spec.qlog = Text(values, "qlog");
   spec.seed = values["seed"].as<uint64_t>();
   spec.rc = nccl->rc;
   spec.tcp = nccl->tcp;
@@ -222,6 +224,7 @@ void AddNetOptions(cli::Options& options) {
       "udp, verbs, sim: fixed, cubic, bbr, swift or dcqcn (default: span bbr, rc fixed, tcp "
       "cubic)");
   add("policy", text(""), "span: a library that adds names to these two: ./mine.so");
+  add("qlog", text(""), "span: a directory for what each rank did, as qlog (.sqlog)");
   add("payload", number(0),
       "udp, verbs, sim: bytes of a datagram (default: udp 1408, verbs what fits the path MTU, tcp "
       "1448, sim 4096)");

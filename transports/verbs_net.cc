@@ -2,9 +2,10 @@
 
 #if FARSPAN_HAS_VERBS
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "transports/baselines/rc_transport.h"
-#include "transports/core/span.h"
+#include "transports/drivers/qlog/qlog_endpoint.h"
 #include "transports/drivers/verbs/verbs_transport.h"
 #endif
 
@@ -21,7 +22,8 @@ constexpr uint32_t kRoceOverhead = 90;  // Ethernet 38, IPv4 20, UDP 8, BTH 12, 
 }  // namespace
 
 Result<std::unique_ptr<Transport>> OpenSpanOverVerbs(const verbs::PortChoice& choice,
-                                                     transport::SpanConfig config) {
+                                                     transport::SpanConfig config,
+                                                     const std::string& qlog) {
   auto device = verbs::Device::Open(choice);
   if (!device) return tl::unexpected(device.error());
   const uint32_t most = device->mtu_bytes() - transport::kMaxHeaderBytes - transport::kMacBytes;
@@ -33,7 +35,7 @@ Result<std::unique_ptr<Transport>> OpenSpanOverVerbs(const verbs::PortChoice& ch
   config.overhead_bytes = kRoceOverhead;
   config.payload_crc = false;  // the ICRC covers it
   config.granularity = verbs::VerbsTransport::kGranularity;
-  auto span = transport::Span::Create(config);
+  auto span = transport::MakeSpan(config, qlog, fmt::format("span-{}", getpid()));
   if (!span) return tl::unexpected(span.error());
   auto opened = verbs::VerbsTransport::Open(
       std::move(*device), std::move(*span),
@@ -65,7 +67,7 @@ tl::unexpected<Error> NoVerbs() {
 }  // namespace
 
 Result<std::unique_ptr<Transport>> OpenSpanOverVerbs(const verbs::PortChoice&,
-                                                     transport::SpanConfig) {
+                                                     transport::SpanConfig, const std::string&) {
   return NoVerbs();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "emulator/base/result.h"
 #include "transports/baselines/model_config.h"
@@ -12,9 +13,10 @@
 namespace farspan {
 
 // Span over UD. `payload_bytes` 0: as many as the port's path MTU takes. What is below the
-// datagram (framing, checksum of the payload) is filled in.
+// datagram (framing, checksum of the payload) is filled in. `qlog`: see drivers/qlog.
 Result<std::unique_ptr<transport::Transport>> OpenSpanOverVerbs(const verbs::PortChoice& choice,
-                                                                transport::SpanConfig config);
+                                                                transport::SpanConfig config,
+                                                                const std::string& qlog = {});
 
 // Verbs RC as NCCL's net_ib uses it; `local`, port 0, for the TCP connections beside.
 Result<std::unique_ptr<transport::Transport>> OpenRcOverVerbs(const verbs::PortChoice& choice,

@@ -10,6 +10,7 @@
 // acknowledges at least every RTT / 32 otherwise).
 // Not modelled: packet conservation in recovery, spurious-loss undo.
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "emulator/base/random.h"
@@ -69,6 +70,13 @@ class Bbr final : public Controller {
   void on_timeout(TimeNs /*now*/) override { window_ = kMinPackets * packet_; }
 
   uint64_t window_bytes() const override { return static_cast<uint64_t>(window_); }
+
+  std::string_view state() const override {
+    constexpr std::array<std::string_view, 7> kNames{
+        "startup",         "drain",       "probe_bw_down", "probe_bw_cruise",
+        "probe_bw_refill", "probe_bw_up", "probe_rtt"};
+    return kNames[static_cast<size_t>(state_)];
+  }
 
   Rate pacing_rate() const override {
     const auto rate = static_cast<uint64_t>(pacing_rate_ * 8);

@@ -140,6 +140,10 @@ class Cubic final : public Controller {
 
   uint64_t window_bytes() const override { return static_cast<uint64_t>(window_); }
 
+  std::string_view state() const override {
+    return window_ < threshold_ ? "slow_start" : "congestion_avoidance";
+  }
+
   Rate pacing_rate() const override {
     if (linux_) return config_.rate;
     return PaceOf(window_, window_ < threshold_ ? 2 : 1.2, rtt_, config_.rate);

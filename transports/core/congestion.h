@@ -85,6 +85,8 @@ class Controller {
   // always be in flight), spaced by the rate; Rate{0}: not paced.
   virtual uint64_t window_bytes() const = 0;
   virtual Rate pacing_rate() const = 0;
+  // For logs: "slow_start"; empty where the algorithm has no such thing. A literal.
+  virtual std::string_view state() const { return {}; }
 };
 
 using ControllerPtr = std::unique_ptr<Controller>;

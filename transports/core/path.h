@@ -36,6 +36,7 @@ class Path {
   TimeNs min_rtt() const { return min_rtt_; }
   // How long after its departure a packet whose acknowledgement may wait `ack_delay` is given up.
   TimeNs timeout(TimeNs ack_delay) const;
+  uint64_t inflight() const { return inflight_; }
   Rate pacing_rate() const { return controller_->pacing_rate(); }
 
   TimeNs next_departure(TimeNs now) const { return std::max(now, next_departure_); }

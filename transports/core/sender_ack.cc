@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "emulator/base/check.h"
+#include "transports/core/observer.h"
 #include "transports/core/sender.h"
 
 namespace farspan::transport {
@@ -157,6 +158,10 @@ void Sender::declare_lost(TimeNs at, uint32_t p, uint64_t number) {
   --path.inflight;
   --inflight_;
   ++counters_.lost;
+  if (config_.observer != nullptr) {
+    config_.observer->on_lost(
+        {at, setup_.peer_id, number, p, sent.wire_bytes, sent.nacked != kNever});
+  }
   const uint64_t of = full_message(sent.message);
   const bool there = of == complete_ && !sent.parity && sent.index < base_index_;
   LostPacket lost{number, path.next, until_dry(), path.shared->smoothed_rtt(),

@@ -13,6 +13,8 @@
 
 namespace farspan::transport {
 
+class Observer;  // observer.h
+
 inline constexpr uint32_t kMaxPaths = 16;
 
 struct SpanConfig {
@@ -41,6 +43,8 @@ struct SpanConfig {
   // How late the driver may act on a deadline, 0 in virtual time. Departures that are late by no
   // more are made up for at once, and no timer for an answer is finer (RFC 9002, kGranularity).
   TimeNs granularity{};
+
+  Observer* observer = nullptr;  // told of every loss; must outlive the endpoint
 
   uint64_t seed = 1;           // of ids and secrets: drivers of real networks take it from the OS
   uint32_t first_number = 1;   // of packets on every path, at least 1

@@ -3,17 +3,17 @@
 #include "transports/baselines/model_endpoint.h"
 #include "transports/congestion/controllers.h"
 #include "transports/core/registry.h"
-#include "transports/core/span.h"
+#include "transports/drivers/qlog/qlog_endpoint.h"
 
 namespace farspan::testbed {
 namespace {
 
 using EndpointResult = Result<std::unique_ptr<transport::Endpoint>>;
-using Factory = EndpointResult (*)(const EndpointSpec& spec, uint64_t seed);
+using Factory = EndpointResult (*)(const EndpointSpec& spec, uint64_t seed, uint32_t rank);
 
 constexpr uint32_t kMaxRequests = 32;  // NCCL_NET_MAX_REQUESTS
 
-EndpointResult MakeSpan(const EndpointSpec& spec, uint64_t seed) {
+EndpointResult MakeSpan(const EndpointSpec& spec, uint64_t seed, uint32_t rank) {
   transport::SpanConfig config;
   config.recovery = spec.recovery;
   config.congestion = spec.congestion_or_usual();
@@ -23,12 +23,10 @@ EndpointResult MakeSpan(const EndpointSpec& spec, uint64_t seed) {
   config.max_requests = kMaxRequests;
   config.lengths_only = spec.lengths_only;
   config.timeout = spec.timeout;
-  auto made = transport::Span::Create(config);
-  if (!made) return tl::unexpected(made.error());
-  return std::unique_ptr<transport::Endpoint>(std::move(*made));
+  return transport::MakeSpan(config, spec.qlog, "rank-" + std::to_string(rank));
 }
 
-EndpointResult MakeModel(const EndpointSpec& spec, uint64_t seed) {
+EndpointResult MakeModel(const EndpointSpec& spec, uint64_t seed, uint32_t /*rank*/) {
   baselines::ModelConfig config;
   config.model = spec.transport;
   config.congestion = spec.congestion_or_usual();
@@ -72,7 +70,7 @@ EndpointResult MakeEndpoint(const EndpointSpec& spec, uint32_t rank) {
   transport::RegisterControllers();
   const auto make = Endpoints().find(spec.transport);
   if (!make) return tl::unexpected(make.error());
-  return (*make)(spec, spec.seed * 1000 + rank);
+  return (*make)(spec, spec.seed * 1000 + rank, rank);
 }
 
 transport::Properties PropertiesOf(const EndpointSpec& spec) {

@@ -22,6 +22,7 @@ struct EndpointSpec {
   Rate rate{};                    // `fixed`: the provisioned wire rate; others: a ceiling, 0 none
   bool lengths_only = false;
   TimeNs timeout{10'000'000'000};
+  std::string qlog;  // span: a directory for one file per rank; empty: none
   uint64_t seed = 1;
   baselines::RcConfig rc;
   baselines::TcpModelConfig tcp;
