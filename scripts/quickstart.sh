@@ -21,6 +21,6 @@ else
   say "not root: the link will run in virtual time, without network namespaces"
   install_packages core engine
 fi
-build release farspan-emulator farspan-probe farspan-flow
+build release farspan farspan-emulator farspan-probe
 cd "$root"
 exec /usr/bin/env python3 -B -m $module "$@"

@@ -26,6 +26,13 @@ constexpr std::string_view kUsage =
 
 // Only what the committed run had.
 Result<CompareRecord> RunAgain(const CompareRecord& committed, const po::variables_map& values) {
+  if (committed.label != "virtual") {
+    return Fail(ErrorCode::kInvalid,
+                "is " + committed.label +
+                    ", and only virtual time is run again here: give the JSON of farspan compare "
+                    "--real with --run",
+                committed.scenario);
+  }
   auto scenario = OpenScenario(committed.scenario, values);
   if (!scenario) return tl::unexpected(scenario.error());
   scenario->samples = committed.samples;
@@ -60,6 +67,12 @@ Result<Gates> RunGates(const po::variables_map& values, double tolerance) {
     const auto run = given ? testbed::LoadCompare(values["run"].as<std::string>())
                            : RunAgain(*committed, values);
     if (!run) return tl::unexpected(run.error());
+    if (run->label != committed->label) {
+      return Fail(ErrorCode::kInvalid,
+                  "is " + committed->label + ", the run is " + run->label +
+                      ": one says nothing about the other",
+                  file);
+    }
     gates.emplace_back(file, testbed::Judge(*committed, *run, tolerance));
   }
   return gates;

@@ -85,7 +85,9 @@ Result<void> ChooseContenders(const std::vector<std::string>& words, testbed::Sc
 Result<testbed::Scenario> OpenScenario(const std::string& name, const po::variables_map& values) {
   const auto file = testbed::FindScenario(name, Library());
   if (!file) return tl::unexpected(file.error());
-  auto scenario = testbed::LoadScenario(*file);
+  const uint64_t scale = values.count("scale") > 0 ? values["scale"].as<uint64_t>() : 1;
+  if (scale == 0) return Fail(ErrorCode::kInvalid, "expected at least 1", "--scale");
+  auto scenario = testbed::LoadScenario(*file, scale);
   if (!scenario) return scenario;
   if (values.count("samples") > 0) scenario->samples = values["samples"].as<uint64_t>();
   if (values.count("seed") > 0) scenario->seed = values["seed"].as<uint64_t>();

@@ -1,11 +1,14 @@
 """sudo scripts/lab.sh clean   removes what killed labs left
-   sudo scripts/lab.sh shell   two hosts, an engine, and a shell in host a until you leave it"""
+   sudo scripts/lab.sh shell   two hosts, an engine, and a shell in host a until you leave it
+
+`farspan compare --real` has its plans carried out by `compare`."""
 
 import argparse
 import os
 import subprocess
 import sys
 
+from lab.compare import compare
 from lab.engine import Engine
 from lab.system import LabError, Unavailable, lab_lacks, signals_end_it
 from lab.topology import Lab, clean
@@ -27,6 +30,9 @@ def main():
     commands.add_parser("clean")
     commands.add_parser("shell").add_argument(
         "engine", nargs=argparse.REMAINDER, help="options of the engine, as in --distance '500 km'")
+    carried = commands.add_parser("compare")
+    carried.add_argument("plan")
+    carried.add_argument("results")
     args = parser.parse_args()
     if (reason := lab_lacks()) is not None:
         print(f"lab: {reason}", file=sys.stderr)
@@ -35,6 +41,8 @@ def main():
         with signals_end_it():
             if args.command == "shell":
                 return shell(args.engine)
+            if args.command == "compare":
+                return compare(args.plan, args.results)
             removed = clean()
             print(f"lab: removed the labs of {removed}" if removed else "lab: nothing to remove")
             return 0

@@ -190,6 +190,12 @@ def beside_the_floor(source, target, floor, link, rounds=5, interval_s=0.002):
                       min(x[0][0] for x in over))
 
 
+def softirq_s():
+    """Of the whole machine so far."""
+    ticks = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[7])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 class CpuTime:
     """CPU seconds of the programs that end within the block, and of the kernel's softirqs meanwhile.
 
@@ -208,8 +214,7 @@ class CpuTime:
     @staticmethod
     def _now():
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ticks = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[7])
-        return children.ru_utime + children.ru_stime, ticks / os.sysconf("SC_CLK_TCK")
+        return children.ru_utime + children.ru_stime, softirq_s()
 
 
 def flow(source, target, *options, port=5700, limit_s=60):

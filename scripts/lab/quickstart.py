@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 
-from lab import measure, table, transports
-from lab.engine import Engine, emulator_binary
+from lab import measure, table
+from lab.engine import Engine, binary, emulator_binary
 from lab.stats import clopper_pearson, mathis_bits_per_s
-from lab.system import (ROOT, LabError, Unavailable, give_to_invoker, lab_lacks, signals_end_it,
-                        start, stop)
+from lab.system import (ROOT, LabError, Unavailable, give_to_invoker, lab_lacks, on_all_cpus,
+                        signals_end_it, start, stop)
 from lab.table import Row
 from lab.topology import Lab
 
@@ -198,24 +198,43 @@ def run_lab(scenario, keep, out, say):
             certificate = engine.stop()
         rows += certificate_rows(certificate)
         results["invalid"] = certificate["reasons"] if certificate else []
-        results["transports"] = compare_transports(lab, scenario, say)
-        for name in ("engine.log", "transports.log"):
-            (out / name).write_text((lab.directory / name).read_text())
+        (out / "engine.log").write_text((lab.directory / "engine.log").read_text())
         (out / "certificate.json").write_text(json.dumps(certificate, indent=2) + "\n")
     return rows, results
 
 
-def compare_transports(lab, scenario, say):
-    """Span and kernel TCP on this link, each from its first moment on, with a verdict of their own."""
-    a, b = lab.hosts.values()
-    with Engine(lab, "--wire", "a,b", *scenario.arguments(), name="transports") as engine:
-        rows = []
-        for contender in transports.contenders(scenario.rate[0]):
-            if contender.buffers is transports.TUNED_BUFFERS:
-                say(f"transports: {contender.name}")
-                rows.append(transports.run(contender, a, b, engine, seconds=3))
-        certificate = engine.stop()
-    return {"rows": rows, "certificate": certificate}
+TRANSPORTS = """title = "Span beside kernel TCP on this link, a message each way"
+samples = 2
+warm_up = 0
+payload = "1408 B"
+sites = [{{name = "a"}}, {{name = "b"}}]
+contenders = [{{congestion = "bbr"}}, {{congestion = "fixed"}},
+              {{transport = "tcp", channels = 1}},
+              {{transport = "tcp", congestion = "bbr", channels = 1}}]
+[link]
+{link}
+[collective]
+kind = "sendrecv"
+sizes = ["{size}"]
+"""
+
+
+def compare_transports(scenario, out, say):
+    """`farspan compare --real` on this link; its figures and certificates go to transports.json."""
+    say("transports: Span and kernel TCP on this link, by turns (farspan compare --real)")
+    link = {**scenario.settings(), "rate": scenario.rate[0], "limit": scenario.limit}
+    one_second = int(scenario.rate[1] / 8 / 65536) * 65536 or 65536
+    (out / "transports.toml").write_text(TRANSPORTS.format(
+        link="\n".join(f'{key} = "{value}"' for key, value in link.items()),
+        size=f"{one_second} B"))
+    print(flush=True)
+    process = start(*on_all_cpus(binary("farspan", "transports"), "compare", out / "transports.toml",
+                                 "--real", "--json", out / "transports.json"))
+    try:
+        process.wait()
+    finally:
+        stop(process)
+    print(flush=True)
 
 
 def wait_for_enter(lab, engine):
@@ -281,6 +300,11 @@ def main():
                 say("the same scenario in virtual time: figures are labelled virtual")
                 return run_virtual(scenario, out)
             rows, results = run_lab(scenario, args.keep, out, say)
+            print("\n" + table.text(rows) + "\n")
+            for reason in results["invalid"]:
+                say(f"INVALID: {reason}")
+            passed = write_results(out, dataclasses.asdict(scenario), rows, results)
+            compare_transports(scenario, out, say)
     except (LabError, subprocess.SubprocessError) as error:
         say(f"failed: {error}")
         return 3 if isinstance(error, Unavailable) else 1
@@ -288,14 +312,6 @@ def main():
         if not any(out.iterdir()):
             out.rmdir()
         give_to_invoker(out.parent)
-    print("\n" + table.text(rows) + "\n")
-    compared = results["transports"]
-    valid = compared["certificate"] and compared["certificate"]["valid"]
-    print(f"Transports on the same link, one direction; certificate {'VALID' if valid else 'INVALID'}:\n"
-          f"{transports.text(compared['rows'])}\n")
-    for reason in results["invalid"]:
-        say(f"INVALID: {reason}")
-    passed = write_results(out, dataclasses.asdict(scenario), rows, results)
     say(f"results and certificate: {out.relative_to(ROOT)}/")
     return 0 if passed else 1
 

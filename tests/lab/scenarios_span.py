@@ -1,8 +1,12 @@
 """Span over UDP between two hosts: whatever the link does, every byte comes once and in order."""
 
+import json
 import os
 import shutil
+import subprocess
+import tempfile
 import threading
+from pathlib import Path
 
 from harness import at_least, engine, scenario
 from lab import measure, table
@@ -52,6 +56,57 @@ def span_correctness(rows):
             for recovery, congestion in (("gbn", "fixed"), ("auto", "dcqcn")):
                 _flow_rows(rows, f"{recovery}, {congestion}, bursts of loss", a, b, "--recovery",
                            recovery, "--congestion", congestion, "--rate", "50 Mbps")
+
+
+SMALL_COMPARISON = """samples = 2
+payload = "1408 B"
+limit = "20 s"
+sites = [{name = "here"}, {name = "there"}]
+contenders = [{congestion = "bbr"}, {transport = "tcp", channels = 1}]
+[link]
+delay = "10 ms"
+rate = "40 Mbps"
+[[link.timeline]]
+at = "50 ms"
+action = "cut"
+for = "40 ms"
+[collective]
+kind = "sendrecv"
+sizes = ["1 MiB"]
+"""
+LEAST_S = 0.010 + 1.05 * 8 * (1 << 20) / 40e6 + 0.040  # a delay, the bytes, the cut
+
+
+@scenario
+def compare_real(rows):
+    """farspan compare --real: rows as of virtual time, with certificates. How fast does not matter
+    here, but nobody is faster than the link, and the cut lies within each transfer."""
+    with tempfile.TemporaryDirectory() as directory:
+        toml, out = Path(directory, "small.toml"), Path(directory, "out.json")
+        toml.write_text(SMALL_COMPARISON)
+        farspan = binary("farspan", "transports")
+        subprocess.run([farspan, "compare", toml, "--real", "--json", out], timeout=200, check=False)
+        compared = json.loads(out.read_text())
+        rows.append(table.exactly("label", "measured", compared["label"]))
+        rows.append(table.exactly("contenders", ["span auto, bbr", "tcp cubic, tuned"],
+                                  [row["contender"] for row in compared["rows"]]))
+        for row in compared["rows"]:
+            name = row["contender"]
+            rows.append(table.exactly(f"{name}: failure", "none", row.get("failure", "none")))
+            rows.append(at_least(f"{name}: seconds", LEAST_S, row["mean_s"]))
+            rows.append(at_least(f"{name}: bytes offered to the link", 2 << 20, row["wan_bytes"]))
+            rows.append(at_least(f"{name}: CPU s per GB", 0.1, row["cpu_s_per_GB"]))
+            cut = [sum(d["emulated_drops"]["cut"] for d in c["directions"])
+                   for c in row["certificates"]]
+            rows.append(at_least(f"{name}: packets cut in each sample", 1, min(cut)))
+            rows.append(table.exactly(f"{name}: seeds", [1, 2],
+                                      [c["seed"] for c in row["certificates"]]))
+        # The twin: a scenario that waits for a link which is never mended.
+        toml.write_text(SMALL_COMPARISON.replace('for = "40 ms"\n', "").replace("20 s", "2 s"))
+        subprocess.run([farspan, "compare", toml, "--real", "-n", "1", "--only", "span", "--json",
+                        out], timeout=100, check=False)
+        failure = json.loads(out.read_text())["rows"][0].get("failure", "none")
+        rows.append(table.exactly("cut for ever: fails", True, failure != "none", failure))
 
 
 @scenario

@@ -140,6 +140,8 @@ TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"compare ./small.toml -n 0", "--samples"},
         {"compare ./small.toml --sizes 3", "--sizes"},
         {"compare ./small.toml --sizes '3 B'", "whole elements"},
+        {"compare ./small.toml --real", "--scale 10 divides"},
+        {"compare ./small.toml --scale 0", "--scale"},
         {"compare ./small.toml --only quic", "there are: span sr, fixed; rc-gbn"},
         {"gate", "which baseline"},
         {"gate bad.json", "is not what farspan compare --json writes"},

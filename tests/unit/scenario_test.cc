@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 
+#include "emulator/config/loader.h"
+#include "emulator/link/loss.h"
 #include "emulator/link/path.h"
 
 namespace farspan::testbed {
@@ -166,6 +169,127 @@ TEST(Scenario, ALinkNeedsALengthAndARate) {
     ASSERT_FALSE(scenario) << keys;
     EXPECT_NE(scenario.error().message.find(word), std::string::npos) << scenario.error().text();
   }
+}
+
+config::EmulatorConfig EngineConfig(const Scenario& scenario, const ScenarioPoint& point) {
+  std::string text = scenario.sites.size() > 2 ? "mode = \"mesh\"\n" : "";
+  for (size_t i = 0; i < scenario.sites.size(); ++i) {
+    const std::string number = std::to_string(i);
+    text += "[[sites]]\nname = \"" + scenario.sites[i] + "\"\nport = \"s" + number +
+            "\"\nprefixes = [\"10.77." + number + ".0/24\"]\n";
+    if (!scenario.cities[i].empty()) text += "city = \"" + scenario.cities[i] + "\"\n";
+  }
+  const auto loaded = config::LoadText(text + scenario.engine_links, "test", point.engine_sets);
+  EXPECT_TRUE(loaded) << loaded.error().text() << "\n" << text << scenario.engine_links;
+  return loaded.value_or(config::EmulatorConfig{});
+}
+
+void ExpectSame(const link::DirectionSpec& engine, const link::DirectionSpec& scenario) {
+  ASSERT_EQ(engine.lanes.size(), scenario.lanes.size());
+  for (size_t i = 0; i < engine.lanes.size(); ++i) {
+    EXPECT_EQ(engine.lanes[i].rate.bits_per_s, scenario.lanes[i].rate.bits_per_s);
+    EXPECT_EQ(link::OneWayDelay(engine.lanes[i].path).ns,
+              link::OneWayDelay(scenario.lanes[i].path).ns);
+    EXPECT_EQ(engine.lanes[i].loss.kind, scenario.lanes[i].loss.kind);
+    EXPECT_EQ(engine.lanes[i].loss.keying, scenario.lanes[i].loss.keying);
+    EXPECT_EQ(link::ExpectedLoss(engine.lanes[i].loss, 1538, engine.lanes[i].rate),
+              link::ExpectedLoss(scenario.lanes[i].loss, 1538, scenario.lanes[i].rate));
+  }
+  EXPECT_EQ(engine.bottleneck.classes[0].limit.bytes, scenario.bottleneck.classes[0].limit.bytes);
+  EXPECT_EQ(engine.bottleneck.classes[0].limit.time, scenario.bottleneck.classes[0].limit.time);
+  EXPECT_EQ(engine.jitter.deviation, scenario.jitter.deviation);
+  ASSERT_EQ(engine.timeline.size(), scenario.timeline.size());
+  for (size_t i = 0; i < engine.timeline.size(); ++i) {
+    EXPECT_EQ(engine.timeline[i].at, scenario.timeline[i].at);
+    EXPECT_EQ(engine.timeline[i].change.index(), scenario.timeline[i].change.index());
+  }
+}
+
+// What the emulator makes of the links is what virtual time runs.
+void ExpectSameLinks(const Scenario& scenario) {
+  for (const ScenarioPoint& point : scenario.points) {
+    const config::EmulatorConfig engine = EngineConfig(scenario, point);
+    for (const config::LinkSpec& link : engine.links) {
+      const auto site = [&](const std::string& name) {
+        const auto at = std::find(scenario.sites.begin(), scenario.sites.end(), name);
+        return static_cast<uint32_t>(at - scenario.sites.begin());
+      };
+      const uint32_t a = site(link.a), b = site(link.b);
+      ExpectSame(link.ab, point.links.at({a, b}));
+      ExpectSame(link.ba, point.links.at({b, a}));
+    }
+    EXPECT_EQ(engine.links.size() * 2, point.links.size());
+  }
+}
+
+TEST(Scenario, TheEmulatorGetsTheSameLinks) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(FARSPAN_SOURCE_DIR "/traces/scenarios")) {
+    if (entry.path().extension() != ".toml") continue;
+    SCOPED_TRACE(entry.path().string());
+    const auto scenario = LoadScenario(entry.path());
+    ASSERT_TRUE(scenario) << scenario.error().text();
+    if (!scenario->shared_uplinks) ExpectSameLinks(*scenario);
+  }
+}
+
+// Nearer tables come first, with their directions and without: length, loss, limit.
+TEST(Scenario, TheEmulatorGetsLayersAsTheScenarioReadsThem) {
+  const auto scenario = Parse(R"([[links]]
+a = "east"
+b = "west"
+rtt = "7 ms"
+limit = "3 ms"
+[links.ab]
+loss = "1e-3"
+[links.ba]
+delay = "9 ms"
+[link.ab]
+loss = "1e-6"
+limit = "1 MiB"
+[link.ba]
+distance = "80 km"
+jitter = "50 us"
+[[link.ba.timeline]]
+at = "1 ms"
+action = "cut"
+for = "2 ms"
+[sweep]
+rate = ["1 Gbps", "2 Gbps"]
+)");
+  ASSERT_TRUE(scenario) << scenario.error().text();
+  ExpectSameLinks(*scenario);
+  EXPECT_EQ(link::OneWayDelay(scenario->points[0].links.at({0, 1}).lanes[0].path).ns, 9'000'000);
+}
+
+TEST(Scenario, ScalesDownRatesAndSizesAndNothingElse) {
+  const std::string text = R"([[sites]]
+name = "west"
+[[sites]]
+name = "east"
+[link]
+delay = "5 ms"
+limit = "64 MiB"
+loss = "1e-4"
+[sweep]
+rate = ["400 Gbps", "100 Gbps"]
+[collective]
+sizes = ["64 MiB", "4 KiB"]
+[[contenders]]
+buffsize = "8 MiB"
+)";
+  const auto scenario = ParseScenario(text, "test.toml", {}, 400);
+  ASSERT_TRUE(scenario) << scenario.error().text();
+  const link::DirectionSpec& spec = scenario->points[0].links.at({0, 1});
+  EXPECT_EQ(spec.lanes[0].rate.bits_per_s, 1'000'000'000u);
+  EXPECT_EQ(scenario->points[1].links.at({1, 0}).lanes[0].rate.bits_per_s, 250'000'000u);
+  EXPECT_EQ(spec.bottleneck.classes[0].limit.bytes, (64u << 20) / 400);
+  EXPECT_EQ(link::OneWayDelay(spec.lanes[0].path).ns, 5'000'000);
+  EXPECT_EQ(spec.lanes[0].loss.probability, 1e-4);
+  EXPECT_EQ(scenario->payload_bytes, 4096u);
+  EXPECT_EQ(scenario->sizes, (std::vector<uint64_t>{(64u << 20) / 400 / 8192 * 8192, 8192}));
+  EXPECT_EQ(scenario->contenders[0].buffsize, (8u << 20) / 400);
+  ExpectSameLinks(*scenario);
 }
 
 TEST(Scenario, NamesAreFoundInTheLibrary) {

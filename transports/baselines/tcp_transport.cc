@@ -1,6 +1,9 @@
 #include "transports/baselines/tcp_transport.h"
 
 #include <fmt/format.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -72,6 +75,20 @@ Result<std::unique_ptr<TcpTransport>> TcpTransport::Open(const TcpConfig& config
   // The address and the congestion control are tried now, not at the first message.
   if (auto probe = TcpStream::Open(config); !probe) return tl::unexpected(probe.error());
   return made;
+}
+
+TcpRepeats TcpTransport::repeats() const {
+  TcpRepeats sum;
+  for (const auto& [id, comm] : comms_.comms()) {
+    for (const TcpStream& stream : comm->streams) {
+      tcp_info info{};
+      socklen_t length = sizeof info;
+      if (getsockopt(stream.fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) continue;
+      sum.resent_bytes += info.tcpi_bytes_retrans;
+      sum.duplicate_bytes += uint64_t{info.tcpi_dsack_dups} * info.tcpi_snd_mss;
+    }
+  }
+  return sum;
 }
 
 transport::Properties TcpTransport::properties() const {

@@ -25,6 +25,12 @@
 
 namespace farspan::baselines {
 
+// Of all connections that are open, as the kernel counts them.
+struct TcpRepeats {
+  uint64_t resent_bytes = 0;
+  uint64_t duplicate_bytes = 0;  // that the peer said it had already (DSACK), in whole segments
+};
+
 class TcpTransport final : public transport::Transport {
  public:
   static Result<std::unique_ptr<TcpTransport>> Open(const TcpConfig& config);
@@ -48,6 +54,8 @@ class TcpTransport final : public transport::Transport {
   transport::Completion test(transport::RequestId request) override;
   void progress(TimeNs until) override;
   void set_listener(transport::ProgressListener* listener) override { listener_ = listener; }
+
+  TcpRepeats repeats() const;
 
  private:
   struct Request;

@@ -2,66 +2,26 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <chrono>
-#include <cmath>
 #include <condition_variable>
 #include <mutex>
-#include <set>
 #include <thread>
 
-#include "emulator/base/check.h"
 #include "emulator/link/loss.h"
 #include "emulator/link/path.h"
+#include "transports/testbed/compare_case.h"
 #include "transports/testbed/sim_group.h"
 
 namespace farspan::testbed {
 namespace {
 
 using collectives::Collective;
-using collectives::Plan;
 using link::DirectionSpec;
 
-constexpr uint32_t kSlots = 8;         // NCCL_STEPS
-constexpr double kOverheadBytes = 98;  // of a datagram: framing, IP, UDP, Span
-constexpr uint64_t kLeastWindow = 4096, kMostWindow = 1u << 22;  // packets, as Span takes them
+constexpr double kOverheadBytes = 98;        // of a datagram: framing, IP, UDP, Span
 constexpr TimeNs kPatience{10'000'000'000};  // of an endpoint whose peer is silent, at least
 constexpr TimeNs kInSite{5'000};
 constexpr TimeNs kNotYet{int64_t{1} << 60};  // the origin of wire time while warming up
-
-// Of what a direction is at first, and what its timeline makes of it.
-template <typename Visitor>
-void ForEachPath(const DirectionSpec& spec, Visitor visit) {
-  for (const link::LaneSpec& lane : spec.lanes) visit(lane.path);
-  for (const link::TimelineEvent& event : spec.timeline) {
-    if (const auto* set = std::get_if<link::SetPath>(&event.change)) visit(set->path);
-    if (const auto* to = std::get_if<link::ProtectionSwitch>(&event.change)) visit(to->path);
-  }
-}
-
-TimeNs LeastDelay(const DirectionSpec& spec) {
-  TimeNs least = kNever;
-  ForEachPath(spec, [&](const auto& path) { least = std::min(least, link::OneWayDelay(path)); });
-  return least;
-}
-
-TimeNs MostDelay(const DirectionSpec& spec) {
-  TimeNs most{};
-  ForEachPath(spec, [&](const auto& path) { most = std::max(most, link::OneWayDelay(path)); });
-  return most;
-}
-
-double RateOf(const DirectionSpec& spec) {
-  double sum = 0, changed = 0;
-  for (const link::LaneSpec& lane : spec.lanes) sum += static_cast<double>(lane.rate.bits_per_s);
-  for (const link::TimelineEvent& event : spec.timeline) {
-    const auto* set = std::get_if<link::SetRate>(&event.change);
-    if (set == nullptr) continue;
-    const double lanes = set->lane == link::kAllLanes ? static_cast<double>(spec.lanes.size()) : 1;
-    changed = std::max(changed, static_cast<double>(set->rate.bits_per_s) * lanes);
-  }
-  return std::max(sum, changed);
-}
 
 // Packets that a direction can hold: in the fiber, and waiting in front of it.
 link::LinkCapacity CapacityOf(const DirectionSpec& spec, uint32_t payload) {
@@ -72,103 +32,6 @@ link::LinkCapacity CapacityOf(const DirectionSpec& spec, uint32_t payload) {
         c.limit.bytes != 0 ? static_cast<double>(c.limit.bytes) : rate * ToSeconds(c.limit.time);
   }
   return {static_cast<uint64_t>(bytes / payload * 1.2) + 50'000};
-}
-
-struct Path {
-  TimeNs rtt{};     // the longest
-  double rate = 0;  // the slowest, in bits/s
-};
-
-Path WorstPath(const ScenarioPoint& point) {
-  Path worst{.rtt = {}, .rate = 1e18};
-  for (const auto& [pair, spec] : point.links) {
-    const DirectionSpec& back = point.links.at({pair.second, pair.first});
-    worst.rtt = std::max(worst.rtt, MostDelay(spec) + MostDelay(back));
-    double rate = 0;
-    for (const link::LaneSpec& lane : spec.lanes) rate += static_cast<double>(lane.rate.bits_per_s);
-    worst.rate = std::min(worst.rate, rate);
-  }
-  return worst;
-}
-
-// One contender at one point: what all its samples share.
-struct Case {
-  const Scenario* scenario = nullptr;
-  const ScenarioPoint* point = nullptr;
-  const ContenderSpec* contender = nullptr;
-  uint64_t bytes = 0;
-  TimeNs rtt{};
-  Rate rate{};
-  NcclPreset preset;
-  uint64_t slot_bytes = 0;
-  uint64_t ample_bytes = 0;  // four times what the longest path holds
-  uint32_t window_packets = 0;
-  std::vector<Plan> plans;  // of each rank
-};
-
-// How many of a site's peers share the bottleneck that the busiest rank's data leaves by.
-uint64_t Sharers(const Scenario& scenario, const std::vector<Plan>& plans) {
-  std::map<SitePair, std::set<std::pair<uint32_t, uint32_t>>> lanes;
-  for (uint32_t rank = 0; rank < plans.size(); ++rank) {
-    const uint32_t from = rank / scenario.ranks_per_site;
-    for (const collectives::Lane& lane : plans[rank].sends) {
-      const uint32_t to = lane.peer / scenario.ranks_per_site;
-      if (from == to) continue;
-      lanes[{from, scenario.shared_uplinks ? from : to}].emplace(rank, lane.peer);
-    }
-  }
-  uint64_t most = 1;
-  for (const auto& [pair, sharers] : lanes) most = std::max<uint64_t>(most, sharers.size());
-  return most;
-}
-
-Case MakeCase(const Scenario& scenario, const CompareRow& row) {
-  Case made{.scenario = &scenario,
-            .point = &scenario.points[row.point],
-            .contender = &scenario.contenders[row.contender],
-            .bytes = row.bytes,
-            .rtt = {},
-            .rate = {},
-            .preset = {},
-            .plans = {}};
-  const Path path = WorstPath(*made.point);
-  made.rtt = path.rtt;
-  const ContenderSpec& contender = *made.contender;
-  const uint64_t element = BytesOf(scenario.element);
-  made.ample_bytes = static_cast<uint64_t>(4 * path.rate / 8 * ToSeconds(path.rtt));
-  const Rate port{static_cast<uint64_t>(path.rate)};
-  const auto preset = FindPreset(contender.tuned ? "tuned" : "default", port, path.rtt);
-  FARSPAN_CHECK(preset);
-  made.preset = *preset;
-  uint64_t buffsize = contender.buffsize;
-  if (buffsize == 0) {
-    const bool enough = contender.baseline || !contender.tuned;
-    buffsize = std::max(preset->buffsize, enough ? 0 : made.ample_bytes / contender.channels);
-  }
-  // Twice the message is never reached.
-  const uint64_t window = contender.window_bytes != 0 ? contender.window_bytes
-                                                      : std::min(made.ample_bytes, 2 * row.bytes);
-  made.window_packets = static_cast<uint32_t>(
-      std::bit_ceil(std::clamp(window / scenario.payload_bytes, kLeastWindow, kMostWindow)));
-  made.slot_bytes = std::max(buffsize / kSlots / element * element, element);
-  for (uint32_t rank = 0; rank < scenario.ranks(); ++rank) {
-    collectives::Task task;
-    task.collective = scenario.collective;
-    task.schedule = contender.schedule;
-    task.rank = rank;
-    task.ranks = scenario.ranks();
-    task.ranks_per_site = scenario.ranks_per_site;
-    task.bytes = row.bytes;
-    task.element_bytes = element;
-    task.slot_bytes = made.slot_bytes;
-    task.channels = contender.channels;
-    auto plan = collectives::MakePlan(task);
-    FARSPAN_CHECK(plan);  // the scenario's reader has tried it
-    made.plans.push_back(std::move(*plan));
-  }
-  const bool fixed = contender.congestion == "fixed";
-  made.rate = {port.bits_per_s / (fixed ? Sharers(scenario, made.plans) : 1)};
-  return made;
 }
 
 SimTopology TopologyOf(const Case& of, uint64_t seed) {
@@ -191,20 +54,12 @@ SimTopology TopologyOf(const Case& of, uint64_t seed) {
   return topology;
 }
 
-struct Sample {
-  double seconds = 0;
-  double wan_bytes = 0;
-  double cross_bits_per_s = 0;
-  TrafficBytes traffic;
-  std::string failure;
-};
-
 // A group of ranks on links with one seed.
 class SampleRun {
  public:
   SampleRun(const Case& of, uint64_t seed) : case_(of), seed_(seed) {}
 
-  Result<Sample> run() {
+  Result<CompareSample> run() {
     if (auto built = build(); !built) return tl::unexpected(built.error());
     for (uint32_t i = 0; i < case_.scenario->warm_up; ++i) {
       if (const auto done = iterate(); !done) return tl::unexpected(done.error());
@@ -224,12 +79,13 @@ class SampleRun {
       return Fail(ErrorCode::kIo, "invalid: the links' own store was too small");
     }
     const TrafficBytes after = traffic().own;
-    return Sample{*seconds,
-                  static_cast<double>(wan.offered_bytes - wan_before),
-                  static_cast<double>(cross) * 8 / *seconds,
-                  {after.received, after.resent - before.own.resent,
-                   after.duplicate - before.own.duplicate, after.parity - before.own.parity},
-                  {}};
+    CompareSample sample;
+    sample.seconds = *seconds;
+    sample.wan_bytes = static_cast<double>(wan.offered_bytes - wan_before);
+    sample.cross_bits_per_s = static_cast<double>(cross) * 8 / *seconds;
+    sample.traffic = {after.received, after.resent - before.own.resent,
+                      after.duplicate - before.own.duplicate, after.parity - before.own.parity};
+    return sample;
   }
 
  private:
@@ -302,7 +158,7 @@ class SampleRun {
 };
 
 // All samples of all rows, by as many threads as asked for.
-void RunAll(const std::vector<Case>& cases, uint64_t per_case, std::vector<Sample>& samples,
+void RunAll(const std::vector<Case>& cases, uint64_t per_case, std::vector<CompareSample>& samples,
             const CompareOptions& options) {
   std::atomic<uint64_t> next{0};
   uint64_t done = 0;
@@ -313,8 +169,11 @@ void RunAll(const std::vector<Case>& cases, uint64_t per_case, std::vector<Sampl
     for (uint64_t i = next++; i < samples.size(); i = next++) {
       const Case& of = cases[i / per_case];
       auto sample = SampleRun(of, of.scenario->seed + i % per_case).run();
-      if (!sample) sample = Sample{.traffic = {}, .failure = sample.error().text()};
-      samples[i] = std::move(*sample);
+      if (sample) {
+        samples[i] = std::move(*sample);
+      } else {
+        samples[i].failure = sample.error().text();
+      }
       const std::lock_guard lock(mutex);
       ++done;
     }
@@ -329,42 +188,6 @@ void RunAll(const std::vector<Case>& cases, uint64_t per_case, std::vector<Sampl
     if (options.progress) options.progress(done, samples.size());
   }
   if (options.progress) options.progress(done, samples.size());
-}
-
-void Condense(std::span<const Sample> samples, CompareRow& row) {
-  std::vector<double> seconds;
-  for (const Sample& sample : samples) {
-    if (!sample.failure.empty()) {
-      row.failure = sample.failure;
-      return;
-    }
-    seconds.push_back(sample.seconds);
-    row.wan_bytes += sample.wan_bytes;
-    row.resent_bytes += static_cast<double>(sample.traffic.resent);
-    row.duplicate_bytes += static_cast<double>(sample.traffic.duplicate);
-    row.parity_bytes += static_cast<double>(sample.traffic.parity);
-    row.cross_bits_per_s += sample.cross_bits_per_s;
-  }
-  const auto n = static_cast<double>(samples.size());
-  for (double* sum : {&row.wan_bytes, &row.resent_bytes, &row.duplicate_bytes, &row.parity_bytes,
-                      &row.cross_bits_per_s}) {
-    *sum /= n;
-  }
-  row.seconds = Summarise(std::move(seconds));
-}
-
-void AddFactors(const Scenario& scenario, std::vector<CompareRow>& rows) {
-  for (CompareRow& row : rows) {
-    const RateClass rate_class = scenario.contenders[row.contender].rate_class;
-    double best = 0;
-    for (const CompareRow& other : rows) {
-      const ContenderSpec& rival = scenario.contenders[other.contender];
-      if (other.point != row.point || other.bytes != row.bytes || !other.failure.empty()) continue;
-      if (!rival.baseline || !rival.tuned || rival.rate_class != rate_class) continue;
-      best = best == 0 ? other.seconds.mean : std::min(best, other.seconds.mean);
-    }
-    if (best != 0 && row.failure.empty()) row.factor = best / row.seconds.mean;
-  }
 }
 
 }  // namespace
@@ -420,27 +243,12 @@ PointView ViewOf(const Scenario& scenario, const ScenarioPoint& point) {
 }
 
 std::vector<CompareRow> RunCompare(const Scenario& scenario, const CompareOptions& options) {
-  std::vector<CompareRow> rows;
+  std::vector<CompareRow> rows = RowsOf(scenario);
   std::vector<Case> cases;
-  for (size_t point = 0; point < scenario.points.size(); ++point) {
-    for (const uint64_t bytes : scenario.sizes) {
-      for (size_t contender = 0; contender < scenario.contenders.size(); ++contender) {
-        CompareRow row;
-        row.point = point;
-        row.bytes = bytes;
-        row.contender = contender;
-        row.bound_s = LowerBound(scenario, scenario.points[point], bytes);
-        cases.push_back(MakeCase(scenario, row));
-        rows.push_back(std::move(row));
-      }
-    }
-  }
-  std::vector<Sample> samples(rows.size() * scenario.samples);
+  for (const CompareRow& row : rows) cases.push_back(MakeCase(scenario, row));
+  std::vector<CompareSample> samples(rows.size() * scenario.samples);
   RunAll(cases, scenario.samples, samples, options);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    Condense(std::span(samples).subspan(i * scenario.samples, scenario.samples), rows[i]);
-  }
-  AddFactors(scenario, rows);
+  Conclude(scenario, samples, rows);
   return rows;
 }
 

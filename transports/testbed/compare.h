@@ -1,4 +1,5 @@
-// Comparison: contenders of a scenario against each other, in virtual time.
+// Comparison: contenders of a scenario against each other, in virtual time; what real hosts
+// measured (real_compare.h) becomes the same rows.
 //
 // A sample is a new group of ranks on links of its own seed: it connects, warms up, settles, and
 // then, as a new epoch of the links' time begins, all ranks start one collective together. Its time
@@ -11,6 +12,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,28 @@
 #include "transports/testbed/statistics.h"
 
 namespace farspan::testbed {
+
+// Of one sample that real hosts ran.
+struct MeasuredSample {
+  double cpu_s = 0;            // of all ranks, and softirqs of their machine
+  nlohmann::json certificate;  // of the engine that carried it and nothing else; null: none left
+};
+
+struct CompareSample {
+  double seconds = 0;
+  double wan_bytes = 0;
+  double cross_bits_per_s = 0;
+  TrafficBytes traffic;
+  std::string failure;  // then there is nothing else
+  std::optional<MeasuredSample> measured;
+};
+
+struct Measured {
+  double cpu_s_per_gb = 0;                   // of user data that went between sites
+  std::vector<nlohmann::json> certificates;  // of each sample
+
+  size_t valid() const;
+};
 
 struct CompareRow {
   size_t point = 0;  // of the scenario's
@@ -33,7 +57,8 @@ struct CompareRow {
   double parity_bytes = 0;
   double cross_bits_per_s = 0;  // goodput of all cross flows meanwhile
   double bound_s = 0;
-  std::optional<double> factor;  // the best tuned baseline's mean of the class over this one's
+  std::optional<double> factor;      // the best tuned baseline's mean of the class over this one's
+  std::optional<Measured> measured;  // by real hosts; absent in virtual time
 
   double goodput_bits_per_s() const { return static_cast<double>(bytes) * 8 / seconds.mean; }
 };
@@ -46,6 +71,13 @@ struct CompareOptions {
 
 // Ordered by point, size, contender.
 std::vector<CompareRow> RunCompare(const Scenario& scenario, const CompareOptions& options);
+
+// --- compare_rows.cc
+// Of all that is to be run, with nothing but the bound.
+std::vector<CompareRow> RowsOf(const Scenario& scenario);
+// Samples of row i are at i * scenario.samples and after.
+void Conclude(const Scenario& scenario, std::span<const CompareSample> samples,
+              std::vector<CompareRow>& rows);
 
 // The least time in which any schedule over these links can be done: the farthest site must hear of
 // the rest, and what must cross must fit through all links together, in datagrams of the scenario's

@@ -39,10 +39,18 @@ std::string Interval(const Summary& seconds) {
   return fmt::format("± {:.2g} %", 100 * reach / seconds.mean);
 }
 
-constexpr std::array<std::string_view, 14> kColumns{
-    "contender", "class",     "mean",   "95 %",      "p50",    "p99",   "p99.9",
-    "goodput",   "WAN bytes", "resent", "duplicate", "parity", "bound", "factor"};
+constexpr std::array<std::string_view, 16> kColumns{
+    "contender", "class",  "mean",      "95 %",   "p50",   "p99",    "p99.9",    "goodput",
+    "WAN bytes", "resent", "duplicate", "parity", "bound", "factor", "CPU s/GB", "valid"};
+constexpr size_t kVirtualColumns = 14;
 using Cells = std::array<std::string, kColumns.size()>;
+
+bool IsMeasured(std::span<const CompareRow> rows) {
+  return std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.measured; });
+}
+size_t ColumnsOf(std::span<const CompareRow> rows) {
+  return IsMeasured(rows) ? kColumns.size() : kVirtualColumns;
+}
 
 Cells CellsOf(const Scenario& scenario, const CompareRow& row) {
   const ContenderSpec& contender = scenario.contenders[row.contender];
@@ -67,16 +75,22 @@ Cells CellsOf(const Scenario& scenario, const CompareRow& row) {
   cells[11] = Bytes(row.parity_bytes);
   cells[12] = fmt::format("{:.3f} x", seconds.mean / row.bound_s);
   if (row.factor) cells[13] = fmt::format("{:.2f}", *row.factor);
+  if (row.measured) {
+    const size_t valid = row.measured->valid(), all = row.measured->certificates.size();
+    cells[14] = fmt::format("{:.3g}", row.measured->cpu_s_per_gb);
+    cells[15] = fmt::format("{}{} of {}", valid < all ? "INVALID: " : "", valid, all);
+  }
   return cells;
 }
 
-std::string Heading(const Scenario& scenario) {
+std::string Heading(const Scenario& scenario, std::span<const CompareRow> rows) {
   return fmt::format(
-      "{}: {} ({}) of {} over {} sites of {} {}, virtual time, {} samples each, seeds {} to {}",
+      "{}: {} ({}) of {} over {} sites of {} {}, {}, {} samples each, seeds {} to {}",
       scenario.title, collectives::ToText(scenario.collective),
       collectives::ToText(scenario.schedule), ToText(scenario.element), scenario.sites.size(),
-      scenario.ranks_per_site, scenario.ranks_per_site == 1 ? "rank" : "ranks", scenario.samples,
-      scenario.seed, scenario.seed + scenario.samples - 1);
+      scenario.ranks_per_site, scenario.ranks_per_site == 1 ? "rank" : "ranks",
+      IsMeasured(rows) ? "real time" : "virtual time", scenario.samples, scenario.seed,
+      scenario.seed + scenario.samples - 1);
 }
 
 std::string PointText(const Scenario& scenario, const CompareRow& row) {
@@ -119,25 +133,26 @@ nlohmann::json EstimateJson(const std::optional<Estimate>& estimate) {
 }  // namespace
 
 std::string CompareText(const Scenario& scenario, const std::vector<CompareRow>& rows) {
-  std::string text = Heading(scenario) + "\n";
+  std::string text = Heading(scenario, rows) + "\n";
+  const size_t columns = ColumnsOf(rows);
   ForEachBlock(rows, [&](std::span<const CompareRow> block) {
     text +=
         fmt::format("\n{}; bound {}\n", PointText(scenario, block[0]), Seconds(block[0].bound_s));
     std::vector<Cells> lines(1);
-    for (size_t c = 0; c < kColumns.size(); ++c) lines[0][c] = kColumns[c];
+    for (size_t c = 0; c < columns; ++c) lines[0][c] = kColumns[c];
     for (const CompareRow& row : block) lines.push_back(CellsOf(scenario, row));
     std::array<size_t, kColumns.size()> widths{};
     for (size_t i = 0; i < lines.size(); ++i) {
       const bool failed = i > 0 && !block[i - 1].failure.empty();
-      for (size_t c = 0; c < (failed ? 2 : kColumns.size()); ++c) {
+      for (size_t c = 0; c < (failed ? 2 : columns); ++c) {
         widths[c] = std::max(widths[c], Width(lines[i][c]));
       }
     }
     for (const Cells& cells : lines) {
-      for (size_t c = 0; c < kColumns.size(); ++c) {
+      for (size_t c = 0; c < columns; ++c) {
         const std::string pad(std::max(widths[c], Width(cells[c])) - Width(cells[c]), ' ');
         text += c < 2 ? cells[c] + pad : pad + cells[c];
-        text += c + 1 < kColumns.size() ? "  " : "\n";
+        text += c + 1 < columns ? "  " : "\n";
         if (!cells[c].starts_with("failed")) continue;
         text.back() = '\n';
         break;
@@ -148,17 +163,19 @@ std::string CompareText(const Scenario& scenario, const std::vector<CompareRow>&
 }
 
 std::string CompareMarkdown(const Scenario& scenario, const std::vector<CompareRow>& rows) {
-  std::string text = "## " + Heading(scenario) + "\n";
+  std::string text = "## " + Heading(scenario, rows) + "\n";
+  const size_t columns = ColumnsOf(rows);
   ForEachBlock(rows, [&](std::span<const CompareRow> block) {
     text += fmt::format("\n{}; bound {}\n\n|", PointText(scenario, block[0]),
                         Seconds(block[0].bound_s));
-    for (const std::string_view column : kColumns) text += fmt::format(" {} |", column);
+    for (size_t c = 0; c < columns; ++c) text += fmt::format(" {} |", kColumns[c]);
     text += "\n|";
-    for (size_t c = 0; c < kColumns.size(); ++c) text += "---|";
+    for (size_t c = 0; c < columns; ++c) text += "---|";
     text += '\n';
     for (const CompareRow& row : block) {
+      const Cells cells = CellsOf(scenario, row);
       text += '|';
-      for (const std::string& cell : CellsOf(scenario, row)) text += fmt::format(" {} |", cell);
+      for (size_t c = 0; c < columns; ++c) text += fmt::format(" {} |", cells[c]);
       text += '\n';
     }
   });
@@ -169,7 +186,7 @@ std::string CompareCsv(const Scenario& scenario, const std::vector<CompareRow>& 
   std::string text =
       "sweep,value,bytes,contender,class,samples,mean_s,mean_low_s,mean_high_s,p50_s,p99_s,p999_s,"
       "goodput_bits_per_s,wan_bytes,resent_bytes,duplicate_bytes,parity_bytes,bound_s,factor,"
-      "failure\n";
+      "cpu_s_per_GB,valid,failure\n";
   const auto value = [](const std::optional<Estimate>& estimate) {
     return estimate ? fmt::format("{}", estimate->value) : std::string();
   };
@@ -178,16 +195,18 @@ std::string CompareCsv(const Scenario& scenario, const std::vector<CompareRow>& 
     text += fmt::format("{},{},{},{},{},", scenario.sweep, Quoted(scenario.points[row.point].value),
                         row.bytes, Quoted(contender.name), ToText(contender.rate_class));
     if (!row.failure.empty()) {
-      text += fmt::format(",,,,,,,,,,,,,{},,{}\n", row.bound_s, Quoted(row.failure));
+      text += fmt::format(",,,,,,,,,,,,,{},,,,{}\n", row.bound_s, Quoted(row.failure));
       continue;
     }
     const auto& mean = row.seconds.mean_interval;
-    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},\n", row.seconds.samples,
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},\n", row.seconds.samples,
                         row.seconds.mean, mean ? fmt::format("{}", mean->low) : "",
                         mean ? fmt::format("{}", mean->high) : "", value(row.seconds.p50),
                         value(row.seconds.p99), value(row.seconds.p999), row.goodput_bits_per_s(),
                         row.wan_bytes, row.resent_bytes, row.duplicate_bytes, row.parity_bytes,
-                        row.bound_s, row.factor ? fmt::format("{}", *row.factor) : "");
+                        row.bound_s, row.factor ? fmt::format("{}", *row.factor) : "",
+                        row.measured ? fmt::format("{}", row.measured->cpu_s_per_gb) : "",
+                        row.measured ? fmt::format("{}", row.measured->valid()) : "");
   }
   return text;
 }
@@ -206,6 +225,11 @@ nlohmann::json CompareJson(const Scenario& scenario, const std::vector<CompareRo
                        {"baseline", contender.baseline},
                        {"schedule", collectives::ToText(contender.schedule)},
                        {"bound_s", row.bound_s}};
+    if (row.measured) {
+      one["cpu_s_per_GB"] = row.measured->cpu_s_per_gb;
+      one["valid"] = row.measured->valid();
+      one["certificates"] = row.measured->certificates;
+    }
     if (!row.failure.empty()) {
       one["failure"] = row.failure;
       list.push_back(std::move(one));
@@ -234,7 +258,7 @@ nlohmann::json CompareJson(const Scenario& scenario, const std::vector<CompareRo
                       {"rate_bits_per_s", view.rate_bits_per_s}});
   }
   return {{"schema", "farspan.compare.v1"},
-          {"label", "virtual"},
+          {"label", IsMeasured(rows) ? "measured" : "virtual"},
           {"scenario", scenario.name},
           {"title", scenario.title},
           {"collective", collectives::ToText(scenario.collective)},

@@ -28,6 +28,11 @@ CompareRecord::Row ReadRow(const json& of) {
   row.baseline = of.at("baseline");
   row.bound_s = of.at("bound_s");
   row.failure = of.value("failure", "");
+  if (of.contains("certificates")) {
+    row.cpu_s_per_gb = of.at("cpu_s_per_GB");
+    row.valid = of.at("valid");
+    row.certificates = of.at("certificates").size();
+  }
   if (!row.failure.empty()) return row;
   row.mean_s = of.at("mean_s");
   row.mean = ReadEstimate(of.at("mean_interval_s"));
@@ -40,6 +45,7 @@ CompareRecord::Row ReadRow(const json& of) {
 
 CompareRecord ReadRecord(const json& of) {
   CompareRecord record;
+  record.label = of.at("label");
   record.scenario = of.at("scenario");
   record.title = of.at("title");
   record.collective = of.at("collective");

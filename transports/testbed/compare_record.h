@@ -36,8 +36,11 @@ struct CompareRecord {
     double wan_bytes = 0;
     double bound_s = 0;
     std::optional<double> factor;
+    double cpu_s_per_gb = 0;               // measured
+    uint64_t valid = 0, certificates = 0;  // measured: how many of the samples' certificates
   };
 
+  std::string label;  // "virtual" or "measured"
   std::string scenario;
   std::string title;
   std::string collective;

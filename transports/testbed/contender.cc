@@ -4,7 +4,6 @@
 #include <string>
 
 #include "transports/baselines/model_endpoint.h"
-#include "transports/core/span.h"
 #include "transports/testbed/endpoints.h"
 
 namespace farspan::testbed {
@@ -13,28 +12,12 @@ namespace {
 using collectives::Schedule;
 
 Result<ContenderEndpoint> MakeSpan(const EndpointOrder& order) {
-  transport::SpanConfig config;
-  config.recovery = order.spec->recovery;
-  config.congestion = order.spec->congestion;
-  config.controller.rate = order.rate;
-  config.controller.seed = order.seed;
-  config.seed = order.seed;
-  config.timeout = order.timeout;
-  config.payload_bytes = order.payload_bytes;
+  transport::SpanConfig config = SpanConfigOf(order);
   config.lengths_only = true;
-  config.window_packets = order.window_packets;
   auto span = transport::Span::Create(config);
   if (!span) return tl::unexpected(span.error());
   const transport::Span* raw = span->get();
-  return ContenderEndpoint{
-      std::move(*span), [raw] {
-        const transport::SpanCounters& counters = raw->counters();
-        const uint64_t each = raw->config().payload_bytes;
-        const uint64_t received = counters.data_received - counters.data_duplicate -
-                                  counters.data_discarded + counters.decoded;
-        return TrafficBytes{received * each, counters.data_resent * each,
-                            counters.data_duplicate * each, counters.parity_sent * each};
-      }};
+  return ContenderEndpoint{std::move(*span), [raw] { return TrafficOf(*raw); }};
 }
 
 Result<ContenderEndpoint> MakeModel(const EndpointOrder& order) {
@@ -71,6 +54,28 @@ constexpr Maker kMakers[] = {{"span", false, MakeSpan},
                              {"tcp", true, MakeModel}};
 
 }  // namespace
+
+transport::SpanConfig SpanConfigOf(const EndpointOrder& order) {
+  transport::SpanConfig config;
+  config.recovery = order.spec->recovery;
+  config.congestion = order.spec->congestion;
+  config.controller.rate = order.rate;
+  config.controller.seed = order.seed;
+  config.seed = order.seed;
+  config.timeout = order.timeout;
+  config.payload_bytes = order.payload_bytes;
+  config.window_packets = order.window_packets;
+  return config;
+}
+
+TrafficBytes TrafficOf(const transport::Span& span) {
+  const transport::SpanCounters& counters = span.counters();
+  const uint64_t each = span.config().payload_bytes;
+  const uint64_t received =
+      counters.data_received - counters.data_duplicate - counters.data_discarded + counters.decoded;
+  return {received * each, counters.data_resent * each, counters.data_duplicate * each,
+          counters.parity_sent * each};
+}
 
 std::vector<std::string_view> TransportNames() {
   std::vector<std::string_view> names;

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "transports/core/endpoint.h"
+#include "transports/core/span.h"
 #include "transports/testbed/presets.h"
 #include "transports/testbed/scenario.h"
 
@@ -37,6 +37,10 @@ struct EndpointOrder {
   TimeNs timeout{};
   uint64_t seed = 1;
 };
+
+// Span's part of an order, and what a Span has counted.
+transport::SpanConfig SpanConfigOf(const EndpointOrder& order);
+TrafficBytes TrafficOf(const transport::Span& span);
 
 std::vector<std::string_view> TransportNames();
 bool IsBaseline(std::string_view transport);

@@ -40,7 +40,7 @@ NetGroup::NetGroup(std::unique_ptr<Bootstrap> bootstrap,
 // A peer that still wants to hear that its last message has arrived gets to hear it; where a run
 // was given up there is nothing to wait for, and its plan is gone.
 NetGroup::~NetGroup() {
-  if (executor_ != nullptr && executor_->finished() && executor_->failure().empty()) (void)drain();
+  if (executor_ != nullptr && executor_->finished() && executor_->failure().empty()) (void)settle();
   executor_.reset();
   for (const transport::CommId comm : comms_) transport_->close(comm);
 }
@@ -55,7 +55,7 @@ std::function<void()> NetGroup::meanwhile() {
 
 Result<void> NetGroup::meet() { return bootstrap_->barrier(meanwhile()); }
 
-Result<void> NetGroup::drain() {
+Result<void> NetGroup::settle() {
   const TimeNs end = transport_->now() + timeout_;
   while (!executor_->drained() && executor_->progress() && transport_->now() < end) {
     transport_->progress(transport_->now() + TimeNs{10'000'000});
@@ -127,7 +127,15 @@ Result<void> NetGroup::connect(std::span<const collectives::Plan> plans,
 
 Result<void> NetGroup::run(std::span<RankRun> runs) {
   if (auto met = meet(); !met) return met;
-  RankRun& run = runs[0];
+  return drive(runs[0]);
+}
+
+Result<void> NetGroup::run_at(TimeNs start, std::span<RankRun> runs) {
+  while (transport_->now() < start) transport_->progress(start);
+  return drive(runs[0]);
+}
+
+Result<void> NetGroup::drive(RankRun& run) {
   size_t seen = 0;
   TimeNs last = transport_->now();
   while (true) {

@@ -24,11 +24,15 @@ class NetGroup final : public Group {
   collectives::Executor& executor(size_t /*local*/) override { return *executor_; }
   transport::Transport& transport(size_t /*local*/) override { return *transport_; }
   Result<void> run(std::span<RankRun> runs) override;
+  // At a moment that all ranks of one machine were told; nothing is said between them.
+  Result<void> run_at(TimeNs start, std::span<RankRun> runs);
   Result<double> sum(double mine) override;
+  // Until all ranks know that everything has arrived.
+  Result<void> settle();
 
  private:
-  Result<void> drain();
   Result<void> meet();
+  Result<void> drive(RankRun& run);
   std::function<void()> meanwhile();
 
   std::unique_ptr<Bootstrap> bootstrap_;

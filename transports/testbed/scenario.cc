@@ -13,6 +13,7 @@
 #include "transports/core/congestion.h"
 #include "transports/core/recovery.h"
 #include "transports/testbed/contender.h"
+#include "transports/testbed/scenario_engine.h"
 
 namespace farspan::testbed {
 namespace {
@@ -127,7 +128,7 @@ class Reader {
       section.read("city", city);
       section.finish();
       scenario_.sites.push_back(name);
-      cities_.push_back(city);
+      scenario_.cities.push_back(city);
     }
     if (tables.size() < 2 || tables.size() > kMostSites) {
       root.fail("has " + std::to_string(tables.size()) + " sites; expected 2 to " +
@@ -166,7 +167,7 @@ class Reader {
     toml::table* sweep = section.layers().empty() ? nullptr : file["sweep"].as_table();
     if (sweep == nullptr) {
       sweep_.emplace_back();
-      scenario_.points.push_back({});
+      scenario_.points.emplace_back();
       return;
     }
     toml::array* values = sweep->size() == 1 ? sweep->begin()->second.as_array() : nullptr;
@@ -179,7 +180,7 @@ class Reader {
     const toml::key key = sweep->begin()->first;
     scenario_.sweep = key.str();
     for (toml::node& value : *values) {
-      scenario_.points.push_back({.value = TextOf(value), .links = {}});
+      scenario_.points.push_back({.value = TextOf(value), .links = {}, .engine_sets = {}});
       sweep_.emplace_back().insert_or_assign(key, std::move(value));
     }
   }
@@ -249,14 +250,28 @@ class Reader {
     point.links[{a, b}] = read_direction(section, "ab", a, b);
     if (a != b) point.links[{b, a}] = read_direction(section, "ba", b, a);
     section.finish();
+    add_engine_link(section.layers(), scenario_.sites[a], scenario_.sites[b], point);
+  }
+
+  // The first layer is the sweep's.
+  void add_engine_link(std::span<const Layer> layers, const std::string& a, const std::string& b,
+                       ScenarioPoint& point) {
+    const std::string name = a + "-" + b;
+    for (const auto& [key, value] : *layers[0].table) {
+      point.engine_sets.push_back("link." + name + "." + EngineSet(key.str(), value));
+    }
+    if (&point != scenario_.points.data()) return;
+    std::vector<const toml::table*> tables;
+    for (const Layer& layer : layers.subspan(1)) tables.push_back(layer.table);
+    scenario_.engine_links += EngineToml({name, a, b, tables, directory_});
   }
 
   link::DirectionSpec read_direction(Section& section, std::string_view key, uint32_t from,
                                      uint32_t to) {
     Direction direction;
     direction.directory = directory_;
-    direction.from_city = cities_[from];
-    direction.to_city = cities_[to];
+    direction.from_city = scenario_.cities[from];
+    direction.to_city = scenario_.cities[to];
     constexpr size_t kSweepOnly = 1;
     config::ReadLinkDirection(section, kSweepOnly, key, direction);
     for (const link::LaneSpec& lane : direction.spec.lanes) {
@@ -340,7 +355,6 @@ class Reader {
   const std::filesystem::path directory_;
   config::Diagnostics diagnostics_;
   Scenario scenario_;
-  std::vector<std::string> cities_;            // of each site
   std::vector<const toml::node*> size_nodes_;  // for messages
   std::deque<toml::table> sweep_;              // of each point
 };
@@ -359,18 +373,19 @@ Result<void> CheckPlans(const Scenario& scenario) {
 }
 
 Result<Scenario> ParseScenario(std::string_view toml, std::string_view name,
-                               const std::filesystem::path& directory) {
+                               const std::filesystem::path& directory, uint64_t scale) {
   auto file = config::ParseToml(toml, name);
   if (!file) return tl::unexpected(file.error());
+  if (scale > 1) ScaleDown(*file, scale);
   return Reader(name, directory).read(*file);
 }
 
-Result<Scenario> LoadScenario(const std::filesystem::path& file) {
+Result<Scenario> LoadScenario(const std::filesystem::path& file, uint64_t scale) {
   std::ifstream in(file);
   std::ostringstream text;
   text << in.rdbuf();
   if (!in) return Fail(ErrorCode::kNotFound, "cannot be read", file.string());
-  return ParseScenario(text.str(), file.string(), file.parent_path());
+  return ParseScenario(text.str(), file.string(), file.parent_path(), scale);
 }
 
 Result<std::filesystem::path> FindScenario(const std::string& name,

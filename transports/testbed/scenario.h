@@ -55,6 +55,7 @@ struct CrossSpec {
 struct ScenarioPoint {
   std::string value;  // as written; empty where nothing is swept
   std::map<SitePair, link::DirectionSpec> links;
+  std::vector<std::string> engine_sets;  // what --set tells the emulator of it
 };
 
 struct Scenario {
@@ -66,6 +67,7 @@ struct Scenario {
   TimeNs limit{60'000'000'000};  // of virtual time for one iteration
   uint32_t payload_bytes = 4096;
   std::vector<std::string> sites;
+  std::vector<std::string> cities;  // of each, as written or empty
   bool shared_uplinks = false;
   collectives::Collective collective = collectives::Collective::kAllReduce;
   collectives::Schedule schedule = collectives::Schedule::kDirect;
@@ -77,6 +79,7 @@ struct Scenario {
   std::string sweep;                    // the links' key; empty: one point
   std::vector<ScenarioPoint> points;
   std::vector<ContenderSpec> contenders;
+  std::string engine_links;  // without the sweep, as the emulator's configuration has them
 
   uint32_t ranks() const { return static_cast<uint32_t>(sites.size()) * ranks_per_site; }
 };
@@ -85,8 +88,9 @@ struct Scenario {
 Result<void> CheckPlans(const Scenario& scenario);
 
 Result<Scenario> ParseScenario(std::string_view toml, std::string_view name,
-                               const std::filesystem::path& directory = {});
-Result<Scenario> LoadScenario(const std::filesystem::path& file);
+                               const std::filesystem::path& directory = {}, uint64_t scale = 1);
+// Rates, sizes and amounts of bytes divided by `scale`: see scenario_engine.h.
+Result<Scenario> LoadScenario(const std::filesystem::path& file, uint64_t scale = 1);
 // A file, or the name of one in `library` without its ".toml".
 Result<std::filesystem::path> FindScenario(const std::string& name,
                                            const std::filesystem::path& library);
