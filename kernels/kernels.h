@@ -82,22 +82,28 @@ typedef enum fsk_type FSK_32_BITS { FSK_FP32 = 0, FSK_BF16 = 1, FSK_FP16 = 2 } f
  *
  * A group of 128 consecutive elements has one fp32 scale; a value is code × scale. With a the
  * group's largest magnitude, but at least top × 2^-126 (so that scales are normal numbers), and top
- * the largest code, scale = a / top and a code is x × (top / a), each rounded to nearest, brought
- * to FSK_FP8_E4M3  OCP FP8 E4M3 (no infinities, NaN 0x7f, top 448), saturating; keeps -0 FSK_INT8
- * two's complement, top 127; -128 is never written by rounding to nearest even, or stochastically:
- * up with the probability of what is cut off, to 2^-15 of a step, and never off a value that has a
- * code of its own.
+ * the largest code, scale = a / top and a code is y = x × (top / a), each rounded to nearest,
+ * brought to FSK_FP8_E4M3, OCP FP8 E4M3 (no infinities, NaN 0x7f, top 448), which saturates and
+ * keeps -0, or to FSK_INT8, two's complement, top 127, of which -128 is never written.
+ *
+ * FSK_NEAREST rounds y to nearest even. FSK_STOCHASTIC finds where y lies between the two codes
+ * around it in 2^-b of a step, f = 0 … 2^b, to nearest even, and takes the upper one (in magnitude
+ * for fp8) where f + r ≥ 2^b, r being b random bits: with the probability f × 2^-b. So a value that
+ * has a code of its own keeps it, and the mean over r is within 2^-(b + 1) of a step of y. b is 8
+ * for FSK_INT8 and 7 for FSK_FP8_E4M3, whose steps are smaller than 2^-3 of a normal y: the mean is
+ * within 2^-11 of it there, closer than bf16 is to what it rounds.
  *
  * A NaN or an infinity poisons its group: the scale is NaN, the codes are 0, and the whole group
  * decodes to NaN, so that an overflow is never hidden. Zeros give zeros. Denormals are values like
  * others, but below the floor of a (2^-117.2 for fp8) they use fewer codes.
  *
  * Error for finite values: |x - code × scale| ≤ h + |x| × 2^-21, where h for FSK_INT8 is a / 254,
- * and for FSK_FP8_E4M3 max(|x| / 16, a / 448 × 2^-10); stochastic rounding doubles h.
+ * and for FSK_FP8_E4M3 max(|x| / 16, a / 448 × 2^-10). Stochastic rounding doubles h, which is
+ * then a step or more; the mean of its error over r is at most h × 2^-(b + 1) + |x| × 2^-21.
  *
- * Stochastic rounding draws 16 bits for an element from Philox4x32-10: key = seed (low word first),
- * counter = (element / 8 as 64 bits, low word first, 0, 0), half element % 8 of its 128 bits, low
- * first, where element is the index in the tensor. Take another seed for every tensor and step. */
+ * r is the upper b bits of a byte of Philox4x32-8: key = seed (low word first), counter = (element
+ * / 16 as 64 bits, low word first, 0, 0), byte element % 16 of its 128 bits, low first, where
+ * element is the index in the tensor. Take another seed for every tensor and step. */
 typedef enum fsk_code FSK_32_BITS { FSK_FP8_E4M3 = 0, FSK_INT8 = 1 } fsk_code;
 typedef enum fsk_rounding FSK_32_BITS { FSK_NEAREST = 0, FSK_STOCHASTIC = 1 } fsk_rounding;
 

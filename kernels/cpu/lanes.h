@@ -66,6 +66,16 @@ struct Lanes<Wide> {
     return (a & 0xffffffff) * b;
 #endif
   }
+  // In the low halves, by a shuffle where there is one: more units can do it than can shift.
+  FARSPAN_INLINE Wide high_half(Wide a) {
+#if defined(__AVX512F__)
+    return __builtin_bit_cast(Wide, _mm512_movehdup_ps(__builtin_bit_cast(__m512, a)));
+#elif defined(__AVX2__)
+    return __builtin_bit_cast(Wide, _mm256_movehdup_ps(__builtin_bit_cast(__m256, a)));
+#else
+    return a >> 32;
+#endif
+  }
 };
 
 // Widening and narrowing by hand: gcc 12 takes __builtin_convertvector apart lane by lane.

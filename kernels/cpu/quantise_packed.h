@@ -1,5 +1,5 @@
-// Part of vector_ops.cc, which is compiled once per instruction set: quantisation to nearest with
-// AVX-512's narrow lanes, for whole groups of ordinary values. The codes and scales are those of
+// Part of vector_ops.cc, which is compiled once per instruction set: quantisation with AVX-512's
+// narrow lanes, for whole groups of ordinary values. The codes and scales are those of
 // QuantiseGroup bit for bit.
 //
 // Where a bf16 stays 16 bits wide and codes are put together four vectors at a time, half the work
@@ -10,6 +10,7 @@
 
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu/output.h"
+#include "kernels/cpu/random_group.h"
 #include "kernels/math/element.h"
 #include "kernels/math/quantise.h"
 
@@ -22,6 +23,11 @@ constexpr uint64_t kTileGroups = 16;
 
 struct PermutationOf16 {
   uint32_t to[16];
+  constexpr PermutationOf16 inverse() const {
+    PermutationOf16 back{};
+    for (uint32_t i = 0; i < 16; ++i) back.to[to[i]] = i;
+    return back;
+  }
 };
 
 // 64 values as they lie in memory. As floats they are four vectors in an order of their own, and
@@ -103,20 +109,48 @@ constexpr PermutationOf32 kLowHalves = {{0,  2,  4,  6,  32, 34, 36, 38, 8,  10,
                                          14, 40, 42, 44, 46, 16, 18, 20, 22, 48, 50,
                                          52, 54, 24, 26, 28, 30, 56, 58, 60, 62}};
 
-// Codes of y = value / scale, packed.
-template <typename Code>
+// The codes of a chunk; y = value / scale, times kFactor.
+template <typename Code, bool kStochastic>
 struct PackedCodes;
 
 template <>
-struct PackedCodes<Int8> {
+struct PackedCodes<Int8, false> {
   static constexpr float kFactor = 1;
-  static constexpr bool kOfMagnitudes = false;
 
-  FARSPAN_INLINE __m512i pack(const __m512 (&y)[4], __m512i /*signs*/) {
+  template <typename Type>
+  FARSPAN_INLINE __m512i pack(const Chunk<Type>& values, __m512 factor, const uint8_t*) {
+    __m512 y[4];
+    Chunk<Type>::floats(values, y);
     __m512i whole[4];
-    for (uint32_t i = 0; i < 4; ++i) whole[i] = _mm512_cvtps_epi32(y[i]);
-    return _mm512_packs_epi16(_mm512_packs_epi32(whole[0], whole[1]),
-                              _mm512_packs_epi32(whole[2], whole[3]));
+    for (uint32_t i = 0; i < 4; ++i) whole[i] = _mm512_cvtps_epi32(_mm512_mul_ps(y[i], factor));
+    const __m512i codes = _mm512_packs_epi16(_mm512_packs_epi32(whole[0], whole[1]),
+                                             _mm512_packs_epi32(whole[2], whole[3]));
+    return _mm512_permutexvar_epi32(_mm512_loadu_si512(Chunk<Type>::kOrder.to), codes);
+  }
+};
+
+// 256 y fills a half.
+template <>
+struct PackedCodes<Int8, true> {
+  static constexpr float kFactor = 256;
+
+  template <typename Type>
+  FARSPAN_INLINE __m512i pack(const Chunk<Type>& values, __m512 factor, const uint8_t* random) {
+    static constexpr PermutationOf16 kBack = Chunk<Type>::kOrder.inverse();
+    const __m512i packed =
+        _mm512_permutexvar_epi32(_mm512_loadu_si512(kBack.to), _mm512_loadu_si512(random));
+    const __m512i zero = _mm512_setzero_si512();
+    __m512 y[4];
+    Chunk<Type>::floats(values, y);
+    __m512i whole[4];
+    for (uint32_t i = 0; i < 4; ++i) whole[i] = _mm512_cvtps_epi32(_mm512_mul_ps(y[i], factor));
+    const __m512i first = _mm512_add_epi16(_mm512_packs_epi32(whole[0], whole[1]),
+                                           _mm512_unpacklo_epi8(packed, zero));
+    const __m512i second = _mm512_add_epi16(_mm512_packs_epi32(whole[2], whole[3]),
+                                            _mm512_unpackhi_epi8(packed, zero));
+    const __m512i codes =
+        _mm512_packs_epi16(_mm512_srai_epi16(first, 8), _mm512_srai_epi16(second, 8));
+    return _mm512_permutexvar_epi32(_mm512_loadu_si512(Chunk<Type>::kOrder.to), codes);
   }
 };
 
@@ -125,9 +159,8 @@ struct PackedCodes<Int8> {
 // the last bits of anchor + value. One product of halves gives 256 × (8 (144 + e) + last bits),
 // the low half of which is the code, with the top bit set, and a byte of zeros.
 template <>
-struct PackedCodes<Fp8E4m3> {
+struct PackedCodes<Fp8E4m3, false> {
   static constexpr float kFactor = 8;
-  static constexpr bool kOfMagnitudes = true;
 
   FARSPAN_INLINE __m512i code(__m512 y) {
     const __m512i above_least =
@@ -139,49 +172,132 @@ struct PackedCodes<Fp8E4m3> {
     return _mm512_madd_epi16(sum, _mm512_set1_epi32((16 << 16) + 256));
   }
 
-  FARSPAN_INLINE __m512i pack(const __m512 (&y)[4], __m512i signs) {
+  template <typename Type>
+  FARSPAN_INLINE __m512i pack(const Chunk<Type>& values, __m512 factor, const uint8_t*) {
+    __m512 y[4];
+    Chunk<Type>::floats(Chunk<Type>::magnitudes(values), y);
+    for (__m512& one : y) one = _mm512_mul_ps(one, factor);
     const __m512i low_halves = _mm512_loadu_si512(kLowHalves.to);
     const __m512i first = _mm512_permutex2var_epi16(code(y[0]), low_halves, code(y[1]));
     const __m512i second = _mm512_permutex2var_epi16(code(y[2]), low_halves, code(y[3]));
-    const __m512i codes =
+    const __m512i magnitudes =
         _mm512_packus_epi16(_mm512_srli_epi16(first, 8), _mm512_srli_epi16(second, 8));
-    return _mm512_ternarylogic_epi32(_mm512_set1_epi8(-128), signs, codes, 0xca);  // a ? b : c
+    const __m512i codes = _mm512_ternarylogic_epi32(
+        _mm512_set1_epi8(-128), Chunk<Type>::signs(values), magnitudes, 0xca);  // a ? b : c
+    return _mm512_permutexvar_epi32(_mm512_loadu_si512(Chunk<Type>::kOrder.to), codes);
   }
 };
 
-template <typename Type, typename Code>
-FARSPAN_INLINE __m512i PackChunk(const typename Type::Raw* values, __m512 factor) {
-  using Packed = PackedCodes<Code>;
+// y / 256 has half precision's least normal number where y has fp8's, so that it is a code with
+// seven bits more as a half; its top exponent bit is never set.
+template <>
+struct PackedCodes<Fp8E4m3, true> {
+  static constexpr float kFactor = 0x1p-8f;
+
+  // In the upper bytes of halves.
+  FARSPAN_INLINE __m512i code(__m512 y0, __m512 y1, __m512i random) {
+    constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    const __m256i half0 = _mm512_cvtps_ph(y0, kNearest);
+    const __m256i half1 = _mm512_cvtps_ph(y1, kNearest);
+    const __m512i halves = _mm512_inserti64x4(_mm512_castsi256_si512(half0), half1, 1);
+    const __m512i sum = _mm512_add_epi16(halves, random);
+    const __m512i magnitude = _mm512_and_si512(sum, _mm512_set1_epi16(0x7fff));
+    return _mm512_add_epi16(sum, magnitude);  // over the unused bit
+  }
+
+  FARSPAN_INLINE __m512i pack(const Chunk<Fp32>& values, __m512 factor, const uint8_t* random) {
+    static constexpr PermutationOf16 kOrder = {
+        {0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15}};
+    __m512i halves[2];
+    for (uint32_t i = 0; i < 2; ++i) {
+      const auto* bytes = reinterpret_cast<const __m256i*>(random + 32 * i);
+      halves[i] = code(_mm512_mul_ps(_mm512_castsi512_ps(values.raw[2 * i]), factor),
+                       _mm512_mul_ps(_mm512_castsi512_ps(values.raw[2 * i + 1]), factor),
+                       _mm512_srli_epi16(_mm512_cvtepu8_epi16(_mm256_loadu_si256(bytes)), 1));
+    }
+    const __m512i codes =
+        _mm512_packus_epi16(_mm512_srli_epi16(halves[0], 8), _mm512_srli_epi16(halves[1], 8));
+    return _mm512_permutexvar_epi32(_mm512_loadu_si512(kOrder.to), codes);
+  }
+
+  // Even elements and odd ones apart: they stay in the order of memory.
+  FARSPAN_INLINE __m512i pack(const Chunk<Bf16>& values, __m512 factor, const uint8_t* random) {
+    const __m512i odd = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+    __m512 y[2][2];
+    for (uint32_t i = 0; i < 2; ++i) {
+      const __m512i raw = values.raw[i];
+      y[0][i] = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_slli_epi32(raw, 16)), factor);
+      y[1][i] = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_and_si512(raw, odd)), factor);
+    }
+    const __m512i bytes = _mm512_loadu_si512(random);
+    const __m512i even_random =
+        _mm512_and_si512(_mm512_srli_epi16(bytes, 1), _mm512_set1_epi16(0x7f));
+    const __m512i even_codes = code(y[0][0], y[0][1], even_random);
+    const __m512i odd_codes = code(y[1][0], y[1][1], _mm512_srli_epi16(bytes, 9));
+    return _mm512_ternarylogic_epi32(_mm512_set1_epi16(0xff), _mm512_srli_epi16(even_codes, 8),
+                                     odd_codes, 0xca);  // a ? b : c
+  }
+};
+
+template <typename Type, typename Code, bool kStochastic>
+FARSPAN_INLINE __m512i PackChunk(const typename Type::Raw* values, __m512 factor,
+                                 const uint8_t* random) {
   Chunk<Type> chunk;
   Chunk<Type>::load(values, chunk);
-  __m512 y[4];
-  Chunk<Type>::floats(Packed::kOfMagnitudes ? Chunk<Type>::magnitudes(chunk) : chunk, y);
-  for (__m512& one : y) one = _mm512_mul_ps(one, factor);
-  const __m512i packed = Packed::pack(y, Chunk<Type>::signs(chunk));
-  return _mm512_permutexvar_epi32(_mm512_loadu_si512(Chunk<Type>::kOrder.to), packed);
+  return PackedCodes<Code, kStochastic>::pack(chunk, factor, random);
 }
 
+// What is largest in each sixteenth of a group.
 template <typename Type>
-FARSPAN_INLINE uint32_t LargestOf(const typename Type::Raw* values) {
+FARSPAN_INLINE __m512i LargestParts(const typename Type::Raw* values) {
   Chunk<Type> first;
   Chunk<Type> second;
   Chunk<Type>::load(values, first);
   Chunk<Type>::load(values + 64, second);
-  const __m512i largest =
-      Chunk<Type>::largest(Chunk<Type>::magnitudes(first), Chunk<Type>::magnitudes(second));
-  return LargestLane(__builtin_bit_cast(U, largest));
+  return Chunk<Type>::largest(Chunk<Type>::magnitudes(first), Chunk<Type>::magnitudes(second));
+}
+
+// What is largest in each of up to sixteen groups, zero for those that are not there: vectors are
+// joined two by two, so that a step is one for all of them.
+template <typename Type>
+FARSPAN_INLINE __m512i LargestOfGroups(const typename Type::Raw* values, uint64_t groups) {
+  const auto parts = [&](uint64_t g) {
+    return g < groups ? LargestParts<Type>(values + g * kGroup) : _mm512_setzero_si512();
+  };
+  const auto two = [&](uint64_t g) {
+    const __m512i a = parts(g);
+    const __m512i b = parts(g + 1);
+    return _mm512_max_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  };
+  const auto four = [&](uint64_t g) {
+    const __m512i a = two(g);
+    const __m512i b = two(g + 2);
+    return _mm512_max_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+  };
+  const auto joined = [](__m512i a, __m512i b) {
+    return _mm512_max_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+  };
+  const __m512i low = joined(four(0), four(4));
+  return joined(low, joined(four(8), four(12)));
+}
+
+template <uint64_t kBytes>
+FARSPAN_INLINE void Prefetch(const void* from) {
+  for (uint64_t i = 0; i < kBytes; i += 64) {
+    _mm_prefetch(static_cast<const char*>(from) + i, _MM_HINT_T0);
+  }
 }
 
 // Up to kTileGroups whole groups: first what is largest in each, so that the long way from there to
-// a scale is gone once for all. False, and nothing written, where a group needs more care.
-template <typename Type, typename Code>
-FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t groups, float* scales,
+// a scale is gone once for all. The tile after it is fetched while codes are made, or memory would
+// rest meanwhile. False, and nothing written, where a group needs more care.
+template <typename Type, typename Code, bool kStochastic>
+FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t groups,
+                                   uint64_t first_element, uint64_t seed, float* scales,
                                    Output& codes) {
-  alignas(64) uint32_t largest[kTileGroups] = {};
-  for (uint64_t g = 0; g < groups; ++g) largest[g] = LargestOf<Type>(values + g * kGroup);
-  const __m512i bits = _mm512_load_si512(largest);
+  const __m512i bits = LargestOfGroups<Type>(values, groups);
   constexpr int kLeast = (127 - 100) << 23;  // 2^-100 … 2^100: no product overflows, and 8 times
-  constexpr int kMost = (127 + 100) << 23;   // the inverse is exact
+  constexpr int kMost = (127 + 100) << 23;   // (256, 1/256 times) the inverse is exact
   const __mmask16 zero = _mm512_testn_epi32_mask(bits, bits);
   const __mmask16 ordinary = _mm512_cmplt_epu32_mask(
       _mm512_sub_epi32(bits, _mm512_set1_epi32(kLeast)), _mm512_set1_epi32(kMost - kLeast));
@@ -193,11 +309,25 @@ FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t gr
   alignas(64) float factor[kTileGroups];
   _mm512_store_ps(scale, _mm512_div_ps(floored, top));
   const __m512 inverse = _mm512_div_ps(top, _mm512_max_ps(a, _mm512_set1_ps(0x1p-100f)));
-  _mm512_store_ps(factor, _mm512_mul_ps(inverse, _mm512_set1_ps(PackedCodes<Code>::kFactor)));
+  _mm512_store_ps(factor,
+                  _mm512_mul_ps(inverse, _mm512_set1_ps(PackedCodes<Code, kStochastic>::kFactor)));
   memcpy(scales, scale, groups * sizeof(float));
+  alignas(64) uint8_t random[kTileGroups * kGroup];
+  if constexpr (kStochastic) {
+    if (groups == 1) {
+      RandomOfGroups<1>(first_element, seed, random);
+    } else {
+      for (uint64_t i = 0; i < groups * kGroup; i += 4 * kGroup) {
+        RandomOfGroups<4>(first_element + i, seed, random + i);
+      }
+    }
+  }
   for (uint64_t g = 0; g < groups; ++g) {
-    for (uint32_t half = 0; half < 2; ++half) {
-      codes.put(PackChunk<Type, Code>(values + g * kGroup + 64 * half, _mm512_set1_ps(factor[g])));
+    for (uint64_t i = g * kGroup; i < (g + 1) * kGroup; i += 64) {
+      if (groups == kTileGroups)
+        Prefetch<sizeof(values[0]) * 64>(values + kTileGroups * kGroup + i);
+      codes.put(
+          PackChunk<Type, Code, kStochastic>(values + i, _mm512_set1_ps(factor[g]), random + i));
     }
   }
   return true;
@@ -205,8 +335,9 @@ FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t gr
 
 #else
 
-template <typename Type, typename Code>
-FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw*, uint64_t, float*, Output&) {
+template <typename Type, typename Code, bool kStochastic>
+FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw*, uint64_t, uint64_t, uint64_t, float*,
+                                   Output&) {
   return false;
 }
 

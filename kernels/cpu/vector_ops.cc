@@ -28,8 +28,8 @@ void Quantise(uint64_t seed, const fsk_quantise_item& item) {
   for (uint64_t i = 0; i < item.elements;) {
     const uint64_t end = Least(item.elements, i + kTileGroups * kGroup);
     const uint64_t whole = (end - i) / kGroup;
-    if (!kStochastic &&
-        QuantisePacked<Type, Code>(values + i, whole, item.scales + i / kGroup, codes_out)) {
+    if (QuantisePacked<Type, Code, kStochastic>(values + i, whole, item.first_element + i, seed,
+                                                item.scales + i / kGroup, codes_out)) {
       i += whole * kGroup;
     }
     for (; i < end; i += kGroup) {
@@ -73,9 +73,9 @@ void Accumulate(uint64_t seed, const fsk_accumulate_item& item) {
       Decode<Code, true>(item.codes[s] + i, item.scales[s][g], count, sum);
     }
     const auto* raw = reinterpret_cast<const uint32_t*>(sum.x);
-    const bool whole = !kStochastic && count == kGroup;
-    if (item.out_codes &&
-        !(whole && QuantisePacked<Fp32, Code>(raw, 1, item.out_scales + g, codes_out))) {
+    if (item.out_codes && !(count == kGroup && QuantisePacked<Fp32, Code, kStochastic>(
+                                                   raw, 1, item.first_element + i, seed,
+                                                   item.out_scales + g, codes_out))) {
       item.out_scales[g] =
           QuantiseGroup<Code, kStochastic>(sum, item.first_element + i, seed, codes);
       codes_out.put<kGroup>(codes, count);

@@ -7,7 +7,7 @@
 
 namespace farspan::kernels {
 
-constexpr uint32_t kSlice = kPhiloxElements;
+constexpr uint32_t kSlice = 8;
 constexpr uint32_t kThreads = 1024;
 
 // The raw words of a slice of elements; those past `left` are zero. Wide loads need good alignment.
@@ -161,19 +161,17 @@ __device__ __forceinline__ CodeSlice QuantiseSlice(const float (&x)[kSlice], uin
   scale_out = scale.scale;
   CodeSlice codes{make_uint2(0, 0)};
   if (scale.poisoned) return codes;
-  uint32_t random[4] = {};
-  if constexpr (kStochastic) {
-    const uint64_t counter = element / kSlice;
-    Philox(static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), seed, random);
-  }
+  uint32_t random[kSlice / 4] = {};
+  if constexpr (kStochastic) RandomOfEight(element, seed, random);
 #pragma unroll
   for (uint32_t i = 0; i < kSlice; i += 2) {
     const float low = x[i] * scale.inverse;
     const float high = x[i + 1] * scale.inverse;
     uint32_t pair;
     if constexpr (kStochastic) {
-      pair = (Code::template stochastic<uint32_t>(low, random[i / 2] & 0xffff) & 0xff) |
-             (Code::template stochastic<uint32_t>(high, random[i / 2] >> 16) & 0xff) << 8;
+      const uint32_t bytes = random[i / 4] >> 8 * (i % 4);
+      pair = (Code::template stochastic<uint32_t>(low, bytes & 0xff) & 0xff) |
+             (Code::template stochastic<uint32_t>(high, bytes >> 8 & 0xff) & 0xff) << 8;
     } else {
       pair = NearestPair<Code>(low, high);
     }

@@ -38,6 +38,8 @@ template <>
 struct Lanes<uint64_t> {
   // Of the low half.
   FARSPAN_INLINE uint64_t product(uint64_t a, uint32_t b) { return (a & 0xffffffff) * b; }
+  // In the low half; the other is anything.
+  FARSPAN_INLINE uint64_t high_half(uint64_t a) { return a >> 32; }
 };
 
 template <typename T>

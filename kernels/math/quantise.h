@@ -23,18 +23,18 @@ FARSPAN_INLINE GroupScale ScaleOfGroup(uint32_t magnitude, float top) {
   return {a / top, top / a, false};
 }
 
-// Codes are in the low 8 bits; nearest and stochastic leave the others undefined. `random` is 16
-// bits.
+// Codes are in the low 8 bits; nearest and stochastic leave the others undefined. Stochastic
+// rounding is what nearest does with kRandomBits bits more, to which as many of the 8 random ones
+// are added before they are cut off. No |y| exceeds the top but by rounding, which needs no care.
 struct Fp8E4m3 {
   static constexpr float kTop = 448;
-  static constexpr uint32_t kTopBits = 0x43e00000;
+  static constexpr uint32_t kRandomBits = 7;  // with them a code is a half-precision float's
   static constexpr uint32_t kLeastNormal = 121u << 23;  // 2^-6
   static constexpr uint32_t kCodeOfLeastNormal = kLeastNormal >> 20;
 
   // Adding 2^20 × the power of two of |y| leaves the top four bits of its significand, rounded to
   // nearest even, in the last bits of the sum, and the rest of the code is that power. Codes below
-  // 2^-6 have the step of those above it. The top needs no care: |y| exceeds it by rounding at
-  // most.
+  // 2^-6 have the step of those above it.
   template <typename U>
   FARSPAN_INLINE U nearest(Float<U> y) {
     const U exponent = Larger(BitsOf(y) & kInfinityBits, Word<U>(kLeastNormal));
@@ -43,16 +43,12 @@ struct Fp8E4m3 {
     return ((BitsOf(y) >> 24) & 0x80) | (sum + (exponent >> 20));
   }
 
-  // 2^-6 is added to what is below, so that codes are equally far apart in the bits there too.
   template <typename U>
   FARSPAN_INLINE U stochastic(Float<U> y, U random) {
-    const U unclamped = Magnitude(BitsOf(y));
-    const U magnitude = Select(IsBelow(unclamped, kTopBits), unclamped, Word<U>(kTopBits));
-    const auto small = IsBelow(magnitude, kLeastNormal);
-    const Float<U> shifted = FloatOf(magnitude) + Real<U>(0x1p-6f);
-    const U z = Select(small, BitsOf(shifted), magnitude);
-    const U zero = Select(small, Word<U>(kCodeOfLeastNormal), Word<U>(kCodeOfLeastNormal - 8));
-    return ((BitsOf(y) >> 24) & 0x80) | (((z + (random << 4) + 8) >> 20) - zero);
+    const U exponent = Larger(BitsOf(y) & kInfinityBits, Word<U>(kLeastNormal));
+    const U anchor = exponent + ((13u << 23) + (-(kCodeOfLeastNormal << 7) & 0x7fff));
+    const U sum = BitsOf(FloatOf(Magnitude(BitsOf(y))) + FloatOf(anchor));
+    return ((BitsOf(y) >> 24) & 0x80) | ((sum + (exponent >> 13) + (random >> 1)) >> 7);
   }
 
   template <typename U>
@@ -69,6 +65,7 @@ struct Fp8E4m3 {
 
 struct Int8 {
   static constexpr float kTop = 127;
+  static constexpr uint32_t kRandomBits = 8;
 
   // 1.5 × 2^23: adding it rounds to a whole number in the last bits.
   template <typename U>
@@ -77,19 +74,13 @@ struct Int8 {
   }
 
   template <typename U>
-  FARSPAN_INLINE U clamped(Int<U> value) {
-    const Int<U> top = IntOf(Word<U>(127));
-    return BitsOf(Lanes<U>::larger(Select(value > top, top, value), -top));
-  }
-
-  template <typename U>
   FARSPAN_INLINE U nearest(Float<U> y) {
-    return clamped<U>(whole<U>(y));
+    return BitsOf(whole<U>(y));
   }
 
   template <typename U>
   FARSPAN_INLINE U stochastic(Float<U> y, U random) {
-    return clamped<U>((whole<U>(y * 32768.0f) + IntOf(random >> 1)) >> 15);
+    return BitsOf((whole<U>(y * 256.0f) + IntOf(random)) >> 8);
   }
 
   template <typename U>
