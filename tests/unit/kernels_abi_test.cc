@@ -127,6 +127,34 @@ TEST_F(BadArguments, OfAnAccumulation) {
   EXPECT_EQ(run(), FSK_OK);
 }
 
+// Nothing to do is done, whatever the pointers are.
+TEST(Abi, TakesItemsOfNoLength) {
+  const fsk_quantiser how{FSK_INT8, FSK_STOCHASTIC, 1};
+  const fsk_parity_code code{FSK_RS, 4, 0, 2};
+  alignas(FSK_WORKSPACE_ALIGNMENT) static std::array<uint8_t, 1 << 16> workspace;
+  ASSERT_LE(fsk_parity_workspace(FSK_CPU, &code, 1), workspace.size());
+  fsk_exec exec = kCpu;
+  exec.workspace = workspace.data();
+  exec.workspace_bytes = workspace.size();
+  const fsk_quantise_item quantise{};
+  const fsk_dequantise_item dequantise{};
+  fsk_accumulate_item accumulate{};
+  accumulate.sources = 1;
+  fsk_reduce_item reduce{};
+  reduce.sources = 1;
+  const fsk_stripe stripe{};
+  const fsk_packets packets{};
+  for (const size_t count : {0, 1}) {
+    EXPECT_EQ(fsk_quantise(&exec, FSK_BF16, &how, &quantise, count), FSK_OK);
+    EXPECT_EQ(fsk_dequantise(&exec, FSK_BF16, FSK_INT8, &dequantise, count), FSK_OK);
+    EXPECT_EQ(fsk_accumulate(&exec, FSK_BF16, &how, &accumulate, count), FSK_OK);
+    EXPECT_EQ(fsk_reduce(&exec, FSK_FP16, FSK_SUM, &reduce, count), FSK_OK);
+    EXPECT_EQ(fsk_parity_encode(&exec, &code, &stripe, count), FSK_OK);
+    EXPECT_EQ(fsk_parity_decode(&exec, &code, &stripe, count), FSK_OK);
+    EXPECT_EQ(fsk_crc32c(&exec, &packets, count), FSK_OK);
+  }
+}
+
 // RFC 3720, appendix B.4.
 TEST(Crc32c, HasPublishedValues) {
   std::array<uint8_t, 32> zeros{};

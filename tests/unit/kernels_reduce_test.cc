@@ -112,6 +112,10 @@ void ExpectReduces(fsk_type type, fsk_reduction reduction) {
       item.sources = sources;
       ops->reduce(type, reduction, item);
       EXPECT_EQ(out, expected) << ops->name << ' ' << sources;
+      std::vector<Raw> displaced(kCount + 1);
+      item.out = displaced.data() + 1;
+      ops->reduce(type, reduction, item);
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), displaced.begin() + 1));
       std::vector<Raw> in_place = in[sources - 1];
       item.in[sources - 1] = item.out = in_place.data();
       ops->reduce(type, reduction, item);
@@ -172,52 +176,82 @@ Sources MakeSources(fsk_code code, uint32_t sources, size_t count) {
   return out;
 }
 
-// The fused step is dequantise, add in order, and quantise, done apart.
-TEST(Accumulate, IsItsPartsDoneApart) {
-  constexpr size_t kCount = 5 * kGroup + 19;
-  constexpr size_t kGroups = 6;
-  for (const fsk_code code : {FSK_FP8_E4M3, FSK_INT8}) {
-    for (const uint32_t sources : {1u, 2u, 7u, 16u}) {
-      for (const bool with_base : {false, true}) {
-        const Sources in = MakeSources(code, sources, kCount);
-        const std::vector<float> base = Mixed(kCount, 5);
-        std::vector<float> sum = base;
-        for (uint32_t s = 0; s < sources; ++s) {
-          std::vector<float> part(kCount);
-          const fsk_dequantise_item item{in.codes[s].data(), in.scales[s].data(), part.data(),
-                                         kCount};
-          ASSERT_EQ(fsk_dequantise(&kCpu, FSK_FP32, code, &item, 1), FSK_OK);
-          for (size_t i = 0; i < kCount; ++i) {
-            const float total = with_base || s > 0 ? sum[i] + part[i] : part[i];
-            sum[i] = FloatOf(Fp32::store<uint32_t>(total));
-          }
-        }
-        const fsk_quantiser how{code, FSK_STOCHASTIC, 31};
-        std::vector<uint8_t> codes(kCount);
-        std::vector<float> scales(kGroups);
-        const fsk_quantise_item quantise{sum.data(), codes.data(), scales.data(), kCount, 640};
-        ASSERT_EQ(fsk_quantise(&kCpu, FSK_FP32, &how, &quantise, 1), FSK_OK);
+// What the fused step is to give, by its parts done apart.
+template <typename Type>
+struct Apart {
+  std::vector<typename Type::Raw> values;
+  std::vector<uint8_t> codes;
+  std::vector<float> scales;
+};
 
-        for (const VectorOps* ops : AllVectorOps()) {
-          std::vector<float> values(kCount);
-          std::vector<uint8_t> out_codes = in.codes[0];  // in place of source 0
-          std::vector<float> out_scales = in.scales[0];
-          fsk_accumulate_item item{};
-          for (uint32_t s = 0; s < sources; ++s) {
-            item.codes[s] = s ? in.codes[s].data() : out_codes.data();
-            item.scales[s] = s ? in.scales[s].data() : out_scales.data();
-          }
-          item.base = with_base ? base.data() : nullptr;
-          item.values = values.data();
-          item.out_codes = out_codes.data();
-          item.out_scales = out_scales.data();
-          item.elements = kCount;
-          item.first_element = 640;
-          item.sources = sources;
-          ops->accumulate(FSK_FP32, how, item);
-          EXPECT_EQ(std::memcmp(values.data(), sum.data(), 4 * kCount), 0) << ops->name;
-          EXPECT_EQ(out_codes, codes) << ops->name;
-          EXPECT_EQ(std::memcmp(out_scales.data(), scales.data(), 4 * kGroups), 0) << ops->name;
+constexpr uint64_t kFirst = 640;
+
+template <typename Type>
+Apart<Type> DoneApart(const Sources& in, const fsk_quantiser& how,
+                      const std::vector<typename Type::Raw>* base, size_t count) {
+  std::vector<float> sum(count);
+  for (size_t s = 0; s < in.codes.size(); ++s) {
+    std::vector<float> part(count);
+    const fsk_dequantise_item item{in.codes[s].data(), in.scales[s].data(), part.data(), count};
+    EXPECT_EQ(fsk_dequantise(&kCpu, FSK_FP32, how.code, &item, 1), FSK_OK);
+    for (size_t i = 0; i < count; ++i) {
+      const float before = s > 0 ? sum[i] : base ? Type::load(uint32_t{(*base)[i]}) : 0;
+      sum[i] = s > 0 || base ? before + part[i] : part[i];
+    }
+  }
+  Apart<Type> out{{}, std::vector<uint8_t>(count), in.scales[0]};
+  for (const float v : sum) {
+    out.values.push_back(static_cast<typename Type::Raw>(Type::template store<uint32_t>(v)));
+  }
+  const fsk_quantise_item item{sum.data(), out.codes.data(), out.scales.data(), count, kFirst};
+  EXPECT_EQ(fsk_quantise(&kCpu, FSK_FP32, &how, &item, 1), FSK_OK);
+  return out;
+}
+
+// On every instruction set; codes displaced by a byte, values by an element.
+template <typename Type>
+void ExpectFusedIsApart(fsk_type type, const fsk_quantiser& how, uint32_t sources, bool with_base) {
+  constexpr size_t kCount = 5 * kGroup + 19;
+  const Sources in = MakeSources(how.code, sources, kCount);
+  std::vector<typename Type::Raw> base;
+  for (const float v : Mixed(kCount, 5)) {
+    base.push_back(static_cast<typename Type::Raw>(Type::template store<uint32_t>(v)));
+  }
+  const Apart<Type> expected = DoneApart<Type>(in, how, with_base ? &base : nullptr, kCount);
+  for (const VectorOps* ops : AllVectorOps()) {
+    std::vector<typename Type::Raw> values(kCount + 1);
+    std::vector<uint8_t> out_codes(kCount + 1);  // in place of source 0
+    std::copy(in.codes[0].begin(), in.codes[0].end(), out_codes.begin() + 1);
+    std::vector<float> out_scales = in.scales[0];
+    fsk_accumulate_item item{};
+    for (uint32_t s = 0; s < sources; ++s) {
+      item.codes[s] = s ? in.codes[s].data() : out_codes.data() + 1;
+      item.scales[s] = s ? in.scales[s].data() : out_scales.data();
+    }
+    item.base = with_base ? base.data() : nullptr;
+    item.values = values.data() + 1;
+    item.out_codes = out_codes.data() + 1;
+    item.out_scales = out_scales.data();
+    item.elements = kCount;
+    item.first_element = kFirst;
+    item.sources = sources;
+    ops->accumulate(type, how, item);
+    values.erase(values.begin());
+    out_codes.erase(out_codes.begin());
+    EXPECT_EQ(values, expected.values) << ops->name;
+    EXPECT_EQ(out_codes, expected.codes) << ops->name;
+    EXPECT_EQ(std::memcmp(out_scales.data(), expected.scales.data(), 4 * out_scales.size()), 0);
+  }
+}
+
+TEST(Accumulate, IsItsPartsDoneApart) {
+  for (const fsk_code code : {FSK_FP8_E4M3, FSK_INT8}) {
+    for (const fsk_rounding rounding : {FSK_NEAREST, FSK_STOCHASTIC}) {
+      for (const uint32_t sources : {1u, 2u, 7u, 16u}) {
+        for (const bool with_base : {false, true}) {
+          const fsk_quantiser how{code, rounding, 31};
+          ExpectFusedIsApart<Fp32>(FSK_FP32, how, sources, with_base);
+          ExpectFusedIsApart<Bf16>(FSK_BF16, how, sources, with_base);
         }
       }
     }
