@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "tests/support/dumbbell.h"
 #include "transports/congestion/controllers.h"
@@ -138,12 +139,15 @@ class Told {
     ack.inflight = full;
     ack.delivered = delivered_;
     ack.rtt = ack.smoothed_rtt = ack.min_rtt = rtt;
-    ack.rate = {8'000'000, false, rtt, 1000, delivered_ > full ? delivered_ - full : 0};
+    const uint64_t before = std::exchange(round_, false) ? 1000 : std::min(delivered_, full);
+    ack.rate = {8'000'000, false, rtt, 1000, delivered_ - before};
     control_->on_ack(ack);
   }
   void lose(TimeNs now, TimeNs sent, bool repaired = false) {
     control_->on_loss({now, 1000, sent, inflight_, delivered_, repaired});
   }
+  void time_out(TimeNs now) { control_->on_timeout(now); }
+  void begin_round() { round_ = true; }  // with the next acknowledgement
   double window() const { return static_cast<double>(control_->window_bytes()); }
   double rate() const { return static_cast<double>(control_->pacing_rate().bits_per_s); }
 
@@ -151,6 +155,7 @@ class Told {
   ControllerPtr control_;
   uint64_t inflight_;
   uint64_t delivered_ = 0;
+  bool round_ = false;
 };
 
 TEST(Congestion, CubicFollowsItsCurve) {
@@ -170,6 +175,30 @@ TEST(Congestion, CubicFollowsItsCurve) {
   const double t = ToSeconds(now - epoch) + 0.1;
   const double expected = 1000 * (0.4 * std::pow(t - k, 3) + 1000);
   EXPECT_NEAR(cubic.window(), expected, 0.02 * expected);
+}
+
+// RFC 5681, 3.1: slow start to seven tenths of what it was, however often the timer went off; and
+// HyStart++, which ended the first slow start, has no say in the next (RFC 9406, 4.3).
+TEST(Congestion, CubicFindsItsThresholdAgainAfterATimeOut) {
+  for (const int time_outs : {1, 2, 5}) {
+    Told cubic("cubic");
+    for (int round = 0; round < 10; ++round) {
+      cubic.begin_round();
+      const TimeNs rtt = round < 3 ? 100_ms : 130_ms;
+      for (int i = 0; i < 100; ++i) cubic.ack(TimeNs{100'000'000 * (round + 1) + i}, 0, rtt);
+    }
+    const double before = cubic.window();
+    ASSERT_LT(before, 800e3);  // slow start is over
+    for (int i = 0; i < time_outs; ++i) {
+      const TimeNs now{2'000'000'000 + i * 1'000'000'000};
+      cubic.lose(now, now - 500_ms);
+      cubic.time_out(now);
+      EXPECT_EQ(cubic.window(), 2e3);
+    }
+    const auto enough = static_cast<int>(0.7 * before / 1000);
+    for (int i = 0; i < enough; ++i) cubic.ack(TimeNs{8'000'000'000 + i});
+    EXPECT_NEAR(cubic.window(), 0.7 * before, 0.01 * before) << time_outs;
+  }
 }
 
 TEST(Congestion, OneReactionPerRoundTrip) {

@@ -25,6 +25,7 @@ constexpr double kC = 0.4;              // packets / s^3
 constexpr double kBeta = 0.7;           // what a reduction leaves
 constexpr double kInitialPackets = 10;  // RFC 6928
 constexpr double kMinPackets = 2;
+constexpr double kUnknown = 1e300;                       // a threshold
 constexpr double kReno = 3 * (1 - kBeta) / (1 + kBeta);  // packets per round trip, RFC 9438, 4.3
 
 // By how much a round trip has to grow until slow start is over, and how many samples tell.
@@ -115,6 +116,7 @@ class Cubic final : public Controller {
 
   void on_ack(const AckInfo& ack) override {
     rtt_ = ack.smoothed_rtt;
+    silent_ = false;
     const bool new_round = rounds_.on_ack(ack);
     const TimeNs sent = ack.rtt == kNever ? ack.now - ack.smoothed_rtt : ack.now - ack.rtt;
     if (ack.ecn_marked > 0) reduce(ack.now, sent);
@@ -127,14 +129,16 @@ class Cubic final : public Controller {
     window_ = std::min(window_, static_cast<double>(config_.max_window));
   }
 
-  void on_loss(const LossInfo& loss) override { reduce(loss.now, loss.sent); }
+  void on_loss(const LossInfo& loss) override {
+    if (!silent_) reduce(loss.now, loss.sent);
+  }
 
+  // RFC 5681, 3.1: the threshold is that of one reduction, and where nothing has been acknowledged
+  // since the last time-out it holds.
   void on_timeout(TimeNs now) override {
-    lost_ = true;
-    threshold_ = std::max(window_ * kBeta, kMinPackets * packet_);
-    window_max_ = window_;
+    if (!silent_ && !guard_.reacted_at(now)) reduce(now, now);
+    silent_ = true;
     window_ = kMinPackets * packet_;
-    epoch_ = kNever;
     guard_.react(now);
   }
 
@@ -161,15 +165,18 @@ class Cubic final : public Controller {
     epoch_ = kNever;
   }
 
+  // HyStart++ is for the first slow start only (RFC 9406, 4.3): after a time-out the threshold says
+  // where to end. Linux' own is for each.
   void slow_start(const AckInfo& ack, bool new_round) {
+    const bool first = threshold_ == kUnknown;
     if (linux_ ? linux_hystart_.on_ack(ack, new_round) &&
                      window_ >= LinuxHyStart::kLowPackets * packet_
-               : hystart_.on_ack(ack, new_round)) {
+               : first && hystart_.on_ack(ack, new_round)) {
       threshold_ = window_;
       return;
     }
     if (ack.now - last_full_ > ack.smoothed_rtt) return;
-    const double gain = hystart_.conservative() ? 0.25 : 1;
+    const double gain = first && hystart_.conservative() ? 0.25 : 1;
     window_ = std::min(window_ + gain * static_cast<double>(ack.bytes), threshold_);
   }
 
@@ -198,12 +205,13 @@ class Cubic final : public Controller {
   bool lost_ = false;  // anything so far
   double packet_;      // bytes, as all windows
   double window_;
-  double threshold_ = 1e300;
+  double threshold_ = kUnknown;
   double window_max_ = 0;
   double window_reno_ = 0;
   double k_s_ = 0;
   TimeNs epoch_ = kNever;  // start of this congestion avoidance; kNever: not begun
   TimeNs last_full_{};     // when the window last held the sender back
+  bool silent_ = false;    // since the last time-out
   TimeNs rtt_;
   RoundCounter rounds_;
   ReactionGuard guard_;

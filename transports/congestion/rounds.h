@@ -31,6 +31,7 @@ class RoundCounter {
 class ReactionGuard {
  public:
   bool may_react(TimeNs packet_sent) const { return packet_sent >= reacted_; }
+  bool reacted_at(TimeNs now) const { return reacted_ == now; }
   void react(TimeNs now) { reacted_ = now; }
 
  private:

@@ -78,7 +78,8 @@ class Controller {
   virtual void on_sent(const SentInfo& sent) = 0;
   virtual void on_ack(const AckInfo& ack) = 0;
   virtual void on_loss(const LossInfo& loss) = 0;
-  // The retransmission timer expired: nothing has been heard for more than a round trip.
+  // Nothing has been heard for so long that all in flight must be thought lost: a retransmission
+  // time-out of TCP's, persistent congestion of QUIC's.
   virtual void on_timeout(TimeNs now) = 0;
 
   // Packets leave while what is in flight, with them, does not exceed the window (one packet may

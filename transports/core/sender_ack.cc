@@ -274,7 +274,9 @@ void Sender::on_path_timeout(TimeNs now, uint32_t p) {
     return;
   }
   ++counters_.timeouts;
-  path.shared->controller().on_timeout(now);
+  // One silence may be a late answer, and the two losses have been told; three times as long is
+  // persistent congestion (RFC 9002, 7.6).
+  if (path.backoff != 0) path.shared->controller().on_timeout(now);
   const uint32_t shift = std::min(++path.backoff, 20u);
   path.timeout_after =
       now + std::min(TimeNs{wait.ns << shift}, TimeNs{config_.timeout.ns / kProbesPerTimeout});
