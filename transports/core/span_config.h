@@ -25,8 +25,10 @@ struct SpanConfig {
   ControllerConfig controller;  // rate and seed; the endpoint fills in the rest
   RecoveryConfig policy;
 
-  uint32_t window_packets = 1u << 19;  // in flight per path, a power of two; 2 GiB at 4 KiB each
-  uint32_t max_requests = 32;          // per comm, a power of two; sizes the receiver's bitmaps
+  // In flight per path, a power of two. What is lost holds the window back for two round trips, for
+  // three where its repair is lost too: 4 GiB at 4 KiB each are 3.5 of them at 400 Gb/s and 25 ms.
+  uint32_t window_packets = 1u << 20;
+  uint32_t max_requests = 32;  // per comm, a power of two; sizes the receiver's bitmaps
   uint32_t max_connections = 64;
   uint32_t parity_symbols = 4096;  // of store per connection; 16 MiB at 4 KiB each
   uint32_t open_blocks = 512;      // that a receiver may hold parity of
