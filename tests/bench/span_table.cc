@@ -1,62 +1,91 @@
-// The table of Span's completion times in virtual time, as Markdown:
-//
-//   span_table [SAMPLES]     default 200 of 128 MiB, an eighth of that of 1 GiB, a 64th of 8 GiB
+// The table of Span's completion times in virtual time, as Markdown and JSON.
 //
 // 400 Gb/s, 25 ms RTT, 4096-byte datagrams with 98 bytes of headers and framing, loss independent
-// in both directions; warm connection, receive posted. Each sample is a message on the same
-// connection. Ratios are to the lossless bounds at the receiver and at the sender. What coding
-// costs the CPU is not in the times; `cores` is what it would take at line rate, at the speed of
-// ISA-L here and now.
+// in both directions; the receive is posted. A sample is one message: on a connection that has
+// carried one of 128 MiB before, or, cold, the first of a new one. Ratios are to the lossless
+// bounds at the receiver and at the sender (theory.h); `formula` is the mean at the sender that
+// theory.h gives for `sr` and `gbn`. What coding costs the CPU is not in the times; `cores` is what
+// it would take at line rate, at the speed of this machine's kernels just before.
+#include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "emulator/base/check.h"
+#include "emulator/cli/command_line.h"
 #include "tests/support/link_support.h"
 #include "tests/support/span_pair.h"
 #include "transports/congestion/controllers.h"
 #include "transports/core/erasure_code.h"
+#include "transports/testbed/statistics.h"
 #include "transports/testbed/theory.h"
 
 namespace farspan::test {
 namespace {
 
 using namespace farspan::literals;
+using testbed::MessageOnLink;
+namespace po = boost::program_options;
+using Words = std::vector<std::string>;
 
 constexpr TimeNs kRtt = 25_ms;
 constexpr Rate kRate{400'000'000'000};
-constexpr double kDatagramS = (4096 + 98) * 8.0 / 400e9;
+constexpr uint32_t kPayload = 4096;
+constexpr double kDatagramS = (kPayload + 98) * 8.0 / 400e9;
+constexpr uint64_t kHeadline = 128u << 20;
+constexpr double kAsked = 1.05;  // of the bound, of `auto`
+constexpr std::array kSizes{kHeadline, uint64_t{1} << 30, uint64_t{8} << 30};
+constexpr std::array kLosses{0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2};
 
 struct Row {
   std::string recovery;
   std::string congestion = "fixed";
-  uint64_t bytes = 128u << 20;
+  bool cold = false;
+  uint64_t bytes = kHeadline;
   double loss = 0;
-  uint64_t samples = 200;
-  bool warm = true;
+  uint64_t samples = 1;
+
+  MessageOnLink message() const {
+    return {(bytes + kPayload - 1) / kPayload, kDatagramS, ToSeconds(kRtt), loss};
+  }
+  std::string name() const {
+    return recovery +
+           (congestion == "fixed" ? "" : ", " + congestion + (cold ? ", cold" : ", warm"));
+  }
+};
+
+struct Measured {
+  Row row;
+  std::vector<double> receiver_s, sender_s;
+  double parity = 0;  // datagrams per sample
+  double resent = 0;
 };
 
 // Seconds of one core for one parity symbol over 128 data symbols, eight at a time.
 double ParitySymbolSeconds() {
-  constexpr uint32_t kBytes = 4096;
-  constexpr int kRows = 8, kRuns = 200;
-  const transport::ErasureCode::Layout layout{128, kBytes, kBytes, kBytes};
-  transport::ErasureCode code(kBytes);
-  std::vector<uint8_t> store((128 + kRows) * kBytes, 7);
+  constexpr uint32_t kRows = 8, kRuns = 200;
+  const transport::ErasureCode::Layout layout{128, kPayload, kPayload, kPayload};
+  transport::ErasureCode code(kPayload);
+  std::vector<uint8_t> store((128 + kRows) * kPayload, 7);
   const std::clock_t start = std::clock();
-  for (int i = 0; i < kRuns; ++i) {
-    code.encode(layout, store.data(), kRows, &store[128 * kBytes], kBytes);
+  for (uint32_t i = 0; i < kRuns; ++i) {
+    code.encode(layout, store.data(), kRows, &store[128 * kPayload], kPayload);
   }
   const auto ticks = static_cast<double>(std::clock() - start);
   return ticks / CLOCKS_PER_SEC / (kRuns * kRows);
 }
 
-PairOptions Options(const Row& row) {
+PairOptions Options(const Row& row, uint64_t seed) {
   PairOptions options;
   options.config.recovery = row.recovery;
   options.config.congestion = row.congestion;
@@ -68,93 +97,263 @@ PairOptions Options(const Row& row) {
     direction->lanes[0].loss.kind = link::LossKind::kBernoulli;
     direction->lanes[0].loss.probability = row.loss;
   }
-  options.link_seed = 20'261'122;
+  options.link_seed = 20'261'122 + seed;
   options.capacity.packets = 700'000;
   options.sim.granularity = 2_us;
   return options;
 }
 
-double Quantile(std::vector<double>& values, double q) {
-  std::sort(values.begin(), values.end());
-  const auto index = static_cast<size_t>(q * static_cast<double>(values.size() - 1) + 0.5);
-  return values[index];
+void ShowProgress(const Row& row, uint64_t done) {
+  static const bool terminal = isatty(STDERR_FILENO) != 0;
+  if (!terminal) return;
+  fmt::print(stderr, "\r{} MiB, loss {:g}, {}: {}/{}\x1b[K", row.bytes >> 20, row.loss, row.name(),
+             done, row.samples);
+  if (done == row.samples) fmt::print(stderr, "\r\x1b[K");
+  std::fflush(stderr);
 }
 
-double Mean(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double v : values) sum += v;
-  return sum / static_cast<double>(values.size());
-}
-
-void Print(const Row& row, double parity_symbol_s) {
-  SpanPair pair(Options(row));
-  FARSPAN_CHECK(pair.connect(10_s));
-  if (row.warm) pair.exchange(128u << 20, kRtt, 100_s);
-  const uint64_t parity_before = pair.span_a->counters().parity_sent;
-  std::vector<double> receiver, sender;
+Measured Measure(const Row& row) {
+  Measured measured;
+  measured.row = row;
+  std::optional<SpanPair> pair;
   for (uint64_t i = 0; i < row.samples; ++i) {
-    const MessageTimes times = pair.exchange(row.bytes, kRtt, 1'000_s);
+    ShowProgress(row, i);
+    if (row.cold || !pair) {
+      pair.reset();
+      pair.emplace(Options(row, i));
+      FARSPAN_CHECK(pair->connect(10_s));
+      if (!row.cold) pair->exchange(kHeadline, kRtt, 1'000_s);
+    }
+    const transport::SpanCounters before = pair->span_a->counters();
+    const MessageTimes times = pair->exchange(row.bytes, kRtt, 10'000_s);
     FARSPAN_CHECK(times.sender != kNever && times.receiver != kNever);
-    receiver.push_back(ToSeconds(times.receiver));
-    sender.push_back(ToSeconds(times.sender));
+    const transport::SpanCounters& after = pair->span_a->counters();
+    measured.receiver_s.push_back(ToSeconds(times.receiver));
+    measured.sender_s.push_back(ToSeconds(times.sender));
+    measured.parity += static_cast<double>(after.parity_sent - before.parity_sent);
+    measured.resent += static_cast<double>(after.data_resent - before.data_resent);
   }
-  const testbed::MessageOnLink message{(row.bytes + 4095) / 4096, kDatagramS, ToSeconds(kRtt),
-                                       row.loss};
-  const double r = testbed::LosslessReceiver(message), s = testbed::LosslessSender(message);
-  const auto parity = static_cast<double>(pair.span_a->counters().parity_sent - parity_before) /
-                      static_cast<double>(row.samples);
-  fmt::print(
-      "| {} MiB | {:g} | {} | {}{} | {} | {:.3f} | {:.3f} | {:.3f} | {:.3f} | {:.1f} % | {:.1f} "
-      "|\n",
-      row.bytes >> 20, row.loss, row.recovery, row.congestion,
-      row.congestion == "fixed" ? "" : (row.warm ? ", warm" : ", cold"), row.samples,
-      Mean(receiver) / r, Quantile(receiver, 0.999) / r, Mean(sender) / s,
-      Quantile(sender, 0.999) / s, 100 * parity / static_cast<double>(message.datagrams),
-      parity * parity_symbol_s / message.injection_s());
+  ShowProgress(row, row.samples);
+  measured.parity /= static_cast<double>(row.samples);
+  measured.resent /= static_cast<double>(row.samples);
+  return measured;
 }
 
-void Table(uint64_t samples) {
-  transport::RegisterControllers();
-  const double parity_symbol_s = ParitySymbolSeconds();
-  fmt::print(
-      "| size | loss | recovery | congestion | samples | receiver mean | p99.9 | sender mean | "
-      "p99.9 "
-      "| parity | cores |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
-  for (const uint64_t mib : {128u, 1'024u, 8'192u}) {
-    for (const double loss : {0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2}) {
-      for (const char* recovery : {"auto", "sr"}) {
-        Print({.recovery = recovery,
-               .bytes = mib << 20,
-               .loss = loss,
-               .samples = std::max<uint64_t>(1, samples * 128 / mib)},
-              parity_symbol_s);
+// --- What is said of a row ----------------------------------------------------------------------
+
+// Mean at the sender; none where theory.h has no formula.
+std::optional<double> Formula(const Row& row) {
+  if (row.congestion != "fixed") return std::nullopt;
+  if (row.recovery == "gbn") return testbed::GoBackNMean(row.message());
+  if (row.recovery != "sr") return std::nullopt;
+  return testbed::SelectiveRepeatMean(row.message()) + ToSeconds(kRtt) / 2;
+}
+
+// p99.9 wants 1,000 samples to be given at all; from 3,688 on its interval's upper end is one.
+nlohmann::json Side(const std::vector<double>& times_s, double bound_s) {
+  const testbed::Summary summary = testbed::Summarise(times_s);
+  nlohmann::json side{{"bound_s", bound_s}, {"mean_s", summary.mean}};
+  std::vector<double> sorted = times_s;
+  std::sort(sorted.begin(), sorted.end());
+  if (summary.mean_interval) {
+    side["mean_interval_s"] = {summary.mean_interval->low, summary.mean_interval->high};
+  }
+  if (const auto p999 = testbed::Quantile(sorted, 0.999, 1'000)) {
+    side["p999_s"] = p999->value;
+    side["p999_interval_s"] = {p999->low, p999->high};
+  }
+  side["max_s"] = sorted.back();
+  side["above_asked"] = std::count_if(sorted.begin(), sorted.end(),
+                                      [&](double time) { return time > kAsked * bound_s; });
+  return side;
+}
+
+nlohmann::json Record(const Measured& measured, double parity_symbol_s) {
+  const Row& row = measured.row;
+  const MessageOnLink message = row.message();
+  const auto datagrams = static_cast<double>(message.datagrams);
+  nlohmann::json record{
+      {"bytes", row.bytes},
+      {"loss", row.loss},
+      {"recovery", row.recovery},
+      {"congestion", row.congestion},
+      {"cold", row.cold},
+      {"samples", row.samples},
+      {"receiver", Side(measured.receiver_s, testbed::LosslessReceiver(message))},
+      {"sender", Side(measured.sender_s, testbed::LosslessSender(message))},
+      {"parity", measured.parity / datagrams},
+      {"resent", measured.resent / datagrams},
+      {"coding_cores", measured.parity * parity_symbol_s / message.injection_s()}};
+  if (const auto formula = Formula(row)) {
+    record["formula_s"] = *formula;
+    record["deviation"] = record["sender"]["mean_s"].get<double>() / *formula - 1;
+  }
+  return record;
+}
+
+constexpr const char* kHead =
+    "| size | loss | recovery | samples | receiver: mean | p99.9 | sender: mean | p99.9 | above "
+    "1.05 | formula | deviation | parity | resent | cores |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+
+std::string Ratios(const nlohmann::json& side) {
+  const double bound = side["bound_s"];
+  std::string text = fmt::format("{:.3f} | ", side["mean_s"].get<double>() / bound);
+  if (!side.contains("p999_s")) return text + "–";
+  return text + fmt::format("{:.3f} ({:.3f}–{:.3f})", side["p999_s"].get<double>() / bound,
+                            side["p999_interval_s"][0].get<double>() / bound,
+                            side["p999_interval_s"][1].get<double>() / bound);
+}
+
+std::string Line(const Row& row, const nlohmann::json& record) {
+  const bool formula = record.contains("formula_s");
+  const std::string theory = formula ? fmt::format("{:.3f} | {:+.1f} %",
+                                                   record["formula_s"].get<double>() /
+                                                       record["sender"]["bound_s"].get<double>(),
+                                                   100 * record["deviation"].get<double>())
+                                     : "– | –";
+  return fmt::format(
+      "| {} MiB | {:g} | {} | {} | {} | {} | {} | {} | {:.1f} % | {:.1f} % | {:.1f} |\n",
+      row.bytes >> 20, row.loss, row.name(), row.samples, Ratios(record["receiver"]),
+      Ratios(record["sender"]),
+      std::max(record["receiver"]["above_asked"].get<uint64_t>(),
+               record["sender"]["above_asked"].get<uint64_t>()),
+      theory, 100 * record["parity"].get<double>(), 100 * record["resent"].get<double>(),
+      record["coding_cores"].get<double>());
+}
+
+// --- Which rows ---------------------------------------------------------------------------------
+
+// Datagrams that one message costs, about: what was under way goes again with each loss.
+double Cost(const Row& row) {
+  const MessageOnLink message = row.message();
+  const auto datagrams = static_cast<double>(message.datagrams);
+  if (row.recovery != "gbn") return datagrams;
+  const double again = std::min(datagrams, ToSeconds(kRtt) / kDatagramS) / 2;
+  return datagrams * (1 + row.loss * again);
+}
+
+// `auto` gets `samples` of 128 MiB, and `gbn`, whose times vary most, as many as that takes; other
+// rows a quarter of it. Without loss all messages are alike.
+std::vector<Row> Rows(uint64_t samples) {
+  std::vector<Row> rows;
+  for (const uint64_t bytes : kSizes) {
+    for (const double loss : kLosses) {
+      const auto add = [&](Row row) {
+        row.bytes = bytes;
+        row.loss = loss;
+        const bool ample = bytes == kHeadline && row.recovery != "sr" && row.congestion == "fixed";
+        const double budget =
+            Cost({.recovery = "auto"}) * static_cast<double>(samples) / (ample ? 1 : 4);
+        const double most = loss == 0 ? 4 : static_cast<double>(samples);
+        row.samples = static_cast<uint64_t>(std::clamp(budget / Cost(row), 1.0, most));
+        if (row.cold) row.samples = std::max<uint64_t>(1, row.samples / 32);
+        rows.push_back(row);
+      };
+      add({.recovery = "auto"});
+      add({.recovery = "sr"});
+      if (const Row gbn{.recovery = "gbn", .bytes = bytes, .loss = loss};
+          Cost(gbn) <= 200 * Cost({.recovery = "auto"})) {
+        add(gbn);
       }
-      if (loss <= 1e-4 && mib == 128) {
-        Print({.recovery = "gbn", .loss = loss, .samples = samples}, parity_symbol_s);
-      }
-      if (mib == 128 && (loss == 0 || loss == 1e-4)) {
-        for (const bool warm : {false, true}) {
-          Print({.recovery = "auto",
-                 .congestion = "bbr",
-                 .loss = loss,
-                 .samples = warm ? samples : 1,
-                 .warm = warm},
-                parity_symbol_s);
-        }
-      }
+      if (bytes != kHeadline) continue;
+      add({.recovery = "auto", .congestion = "bbr", .cold = true});
+      add({.recovery = "auto", .congestion = "bbr"});
     }
   }
+  return rows;
+}
+
+template <typename T>
+bool Chosen(const std::vector<T>& wanted, const T& value) {
+  return wanted.empty() || std::find(wanted.begin(), wanted.end(), value) != wanted.end();
+}
+
+struct Choice {
+  std::vector<uint64_t> sizes;
+  std::vector<double> losses;
+  Words recoveries;
+};
+
+Result<Choice> ChoiceOf(const po::variables_map& values) {
+  Choice choice;
+  const auto words = [&](const char* option) {
+    return values.count(option) > 0 ? values[option].as<Words>() : Words{};
+  };
+  for (const std::string& text : words("size")) {
+    const auto size = ParseBytes(text);
+    if (!size) return Fail(ErrorCode::kInvalid, size.error().message, "--size");
+    choice.sizes.push_back(*size);
+  }
+  if (values.count("loss") > 0) choice.losses = values["loss"].as<std::vector<double>>();
+  choice.recoveries = words("recovery");
+  return choice;
+}
+
+Result<void> WriteJson(const std::string& file, const nlohmann::json& out) {
+  std::ofstream stream(file);
+  stream << out.dump(1) << "\n";
+  stream.close();
+  if (!stream) return Fail(ErrorCode::kIo, "cannot write '" + file + "'", "--json");
+  return {};
+}
+
+Result<void> Table(const po::variables_map& values) {
+  const auto choice = ChoiceOf(values);
+  if (!choice) return tl::unexpected(choice.error());
+  std::vector<Row> rows = Rows(values["samples"].as<uint64_t>());
+  std::erase_if(rows, [&](const Row& row) {
+    return !Chosen(choice->sizes, row.bytes) || !Chosen(choice->losses, row.loss) ||
+           !Chosen(choice->recoveries, row.recovery);
+  });
+  if (rows.empty()) return Fail(ErrorCode::kInvalid, "no row of the table is left");
+  transport::RegisterControllers();
+  const double parity_symbol_s = ParitySymbolSeconds();
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  nlohmann::json out{{"schema", "farspan.span_table.v1"},
+                     {"label", "virtual"},
+                     {"date", fmt::format("{:%Y-%m-%d}", *std::gmtime(&now))},
+                     {"commit", values["commit"].as<std::string>()},
+                     {"rate_bits_per_s", kRate.bits_per_s},
+                     {"rtt_s", ToSeconds(kRtt)},
+                     {"datagram_s", kDatagramS},
+                     {"parity_symbol_cpu_s", parity_symbol_s},
+                     {"rows", nlohmann::json::array()}};
+  fmt::print("{}", kHead);
+  for (const Row& row : rows) {
+    const nlohmann::json record = Record(Measure(row), parity_symbol_s);
+    fmt::print("{}", Line(row, record));
+    out["rows"].push_back(record);
+    if (values.count("json") == 0) continue;  // after every row: it takes long
+    if (const auto done = WriteJson(values["json"].as<std::string>(), out); !done) return done;
+  }
+  return {};
 }
 
 }  // namespace
 }  // namespace farspan::test
 
 int main(int argc, char** argv) {
+  using namespace farspan;
+  namespace po = boost::program_options;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  const long samples = argc > 1 ? std::atol(argv[1]) : 200;
-  if (argc > 2 || samples < 1) {
-    fmt::print(stderr, "usage: span_table [SAMPLES, at least 1]\n");
-    return 2;
-  }
-  farspan::test::Table(static_cast<uint64_t>(samples));
+  cli::Options options;
+  options.usage =
+      "Usage: span_table [options]\n\n"
+      "Span's completion times against the lossless bounds: 400 Gb/s, 25 ms, virtual time.\n\n";
+  auto add = options.visible.add_options();
+  add("samples,n", po::value<uint64_t>()->default_value(4'000),
+      "of 128 MiB with auto; what they take decides how many other rows get");
+  add("size", po::value<std::vector<std::string>>()->multitoken(), "only these of \"128 MiB\" …");
+  add("loss", po::value<std::vector<double>>()->multitoken(), "only these of 0, 1e-6 … 1e-2");
+  add("recovery", po::value<std::vector<std::string>>()->multitoken(),
+      "only these of auto, sr, gbn");
+  add("json", po::value<std::string>(), "write all figures here");
+  add("commit", po::value<std::string>()->default_value("unknown"), "is noted in the JSON");
+  bool help = false;
+  const auto values = cli::Parse(options, {argv + 1, argv + argc}, help);
+  if (!values) return cli::Report(values.error());
+  if (help) return cli::kExitGood;
+  if (const auto done = test::Table(*values); !done) return cli::Report(done.error());
+  return cli::kExitGood;
 }
