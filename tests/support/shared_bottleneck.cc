@@ -1,12 +1,12 @@
 #include "tests/support/shared_bottleneck.h"
 
-#include <cstdio>
-#include <cstdlib>
 #include <deque>
 #include <utility>
 
 #include "emulator/link/counters.h"
 #include "emulator/link/spec.h"
+#include "tests/support/endpoint_pair.h"
+#include "transports/baselines/model_endpoint.h"
 #include "transports/congestion/controllers.h"
 
 namespace farspan::test {
@@ -16,16 +16,6 @@ using namespace transport;
 
 constexpr uint64_t kMessageBytes = 16 << 20;
 constexpr size_t kDepth = 4;
-constexpr uint32_t kPayload = 4096;
-
-template <typename T>
-T Must(Result<T> result) {
-  if (!result) {
-    std::fprintf(stderr, "%s\n", result.error().text().c_str());
-    std::abort();
-  }
-  return *std::move(result);
-}
 
 link::DirectionSpec Wire(Rate rate, TimeNs delay, uint64_t queue_bytes) {
   link::DirectionSpec spec;
@@ -40,8 +30,8 @@ link::DirectionSpec Wire(Rate rate, TimeNs delay, uint64_t queue_bytes) {
 // Keeps kDepth messages under way.
 class SharedBottleneck::Flow final : public ProgressListener {
  public:
-  Flow(SimTransport& from, SimTransport& to, const Span& receiver)
-      : from_(from), to_(to), receiver_(receiver) {
+  Flow(SimTransport& from, SimTransport& to, std::function<uint64_t()> delivered)
+      : from_(from), to_(to), delivered_(std::move(delivered)) {
     Handle handle;
     listener_ = Must(to_.listen(handle));
     send_ = Must(from_.connect(handle));
@@ -56,10 +46,7 @@ class SharedBottleneck::Flow final : public ProgressListener {
     move(from_, send_, sends_, true);
   }
 
-  uint64_t delivered() const {
-    const SpanCounters& c = receiver_.counters();
-    return (c.data_received - c.data_duplicate - c.data_discarded + c.decoded) * kPayload;
-  }
+  uint64_t delivered() const { return delivered_(); }
 
  private:
   static void move(SimTransport& at, CommId comm, std::deque<RequestId>& posted, bool sends) {
@@ -76,7 +63,7 @@ class SharedBottleneck::Flow final : public ProgressListener {
 
   SimTransport& from_;
   SimTransport& to_;
-  const Span& receiver_;
+  const std::function<uint64_t()> delivered_;
   ListenId listener_;
   CommId send_;
   std::optional<CommId> receive_;
@@ -96,22 +83,49 @@ void SharedBottleneck::add(const std::string& congestion, TimeNs rtt, Rate rate)
   config.recovery = "sr";
   config.congestion = congestion;
   config.controller.rate = rate;
-  config.payload_bytes = kPayload;
+  config.payload_bytes = options_.payload_bytes;
   config.lengths_only = true;
   config.max_connections = 1;
   config.window_packets = 1u << 14;
   config.seed = 2 * flows_.size() + 1;
-  SimTransport& from = network_.add_host(Must(Span::Create(config)));
+  auto sender = Must(Span::Create(config));
   ++config.seed;
   auto receiver = Must(Span::Create(config));
-  const Span& counted = *receiver;
+  const auto delivered = [&c = receiver->counters(), payload = config.payload_bytes] {
+    return (c.data_received - c.data_duplicate - c.data_discarded + c.decoded) * payload;
+  };
+  add_flow(std::move(sender), std::move(receiver), rtt, delivered);
+}
+
+void SharedBottleneck::add_tcp(const std::string& congestion, TimeNs rtt) {
+  baselines::ModelConfig config;
+  config.model = "tcp";
+  config.congestion = congestion;
+  config.payload_bytes = options_.payload_bytes;
+  config.lengths_only = true;
+  config.window_packets = 1u << 14;
+  config.tcp.send_buffer_bytes = config.tcp.receive_buffer_bytes = 4 * kMessageBytes;
+  config.seed = 2 * flows_.size() + 1;
+  auto sender = Must(baselines::ModelEndpoint::Create(config));
+  ++config.seed;
+  auto receiver = Must(baselines::ModelEndpoint::Create(config));
+  const auto delivered = [&c = receiver->counters(), payload = config.payload_bytes] {
+    return c.data_received * payload;
+  };
+  add_flow(std::move(sender), std::move(receiver), rtt, delivered);
+}
+
+void SharedBottleneck::add_flow(std::unique_ptr<Endpoint> sender,
+                                std::unique_ptr<Endpoint> receiver, TimeNs rtt,
+                                std::function<uint64_t()> delivered) {
+  SimTransport& from = network_.add_host(std::move(sender));
   SimTransport& to = network_.add_host(std::move(receiver));
   network_.route(from, to, wire_);
   network_.route(
       to, from,
       Must(network_.add_wire(Wire(options_.rate, rtt - options_.delay, 0),
                              {.link = "back " + std::to_string(flows_.size())}, {1u << 16})));
-  flows_.push_back(std::make_unique<Flow>(from, to, counted));
+  flows_.push_back(std::make_unique<Flow>(from, to, std::move(delivered)));
 }
 
 uint64_t SharedBottleneck::delivered(size_t i) const { return flows_.at(i)->delivered(); }

@@ -1,4 +1,4 @@
-// Greedy Span flows over one bottleneck, endpoint to endpoint in virtual time.
+// Greedy flows of Span, and of kernel TCP's model, over one bottleneck in virtual time.
 //
 // Every flow has its own two hosts; all data leave through one wire and its queue. Acknowledgements
 // come back over a wire of each flow's own, whose length makes up the flow's round trip. Lengths
@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ struct BottleneckOptions {
   Rate rate{1'000'000'000};
   TimeNs delay{5'000'000};           // of the shared wire, one way
   uint64_t queue_bytes = 2'500'000;  // in front of it
+  uint32_t payload_bytes = 4096;     // of Span's datagrams and TCP's segments
 };
 
 class SharedBottleneck {
@@ -30,6 +32,8 @@ class SharedBottleneck {
   // A flow that sends from now on. `rtt` is at least twice the shared wire's delay; `rate` is for
   // `fixed`.
   void add(const std::string& congestion, TimeNs rtt, Rate rate = {});
+  // A flow of one socket of kernel TCP (transports/baselines), with buffers that never limit.
+  void add_tcp(const std::string& congestion, TimeNs rtt);
   void run_until(TimeNs time) { network_.run_until(time); }
 
   // Payload that flow `i` has brought across so far, once each.
@@ -39,6 +43,10 @@ class SharedBottleneck {
 
  private:
   class Flow;
+  void add_flow(std::unique_ptr<transport::Endpoint> sender,
+                std::unique_ptr<transport::Endpoint> receiver, TimeNs rtt,
+                std::function<uint64_t()> delivered);
+
   BottleneckOptions options_;
   transport::SimNetwork network_;
   transport::WireId wire_;
