@@ -35,6 +35,7 @@ struct Datagram {
   uint32_t path = 0;
   std::array<uint8_t, 512> bytes;
 
+  Datagram() {}  // not cleared
   std::span<const uint8_t> view() const { return std::span(bytes).first(size); }
   PacketType type() const { return static_cast<PacketType>(bytes[0] & 15); }
 };
@@ -187,8 +188,9 @@ class Session {
   void collect() {
     std::vector<TxSlot>& slots = Kept().slots;
     for (uint32_t i = 0; i < 2; ++i) {
-      for (size_t n = slots.size(); n == slots.size();) {
-        n = side_[i]->poll_transmit(now_, now_, slots);
+      while (side_[i]->next_deadline() <= now_) {
+        const size_t n = side_[i]->poll_transmit(now_, now_, slots);
+        if (n == 0) break;
         for (size_t s = 0; s < n; ++s) send(i, slots[s]);
       }
       while (side_[i]->poll_event()) {
@@ -256,8 +258,11 @@ class Session {
       if (inbox_[0].empty() && inbox_[1].empty()) {
         jump();
       } else {
-        deliver_all(0);
-        deliver_all(1);
+        for (uint32_t to = 0; to < 2; ++to) {
+          for (Datagram& datagram : inbox_[to]) take(to, datagram);
+          inbox_[to].clear();
+        }
+        advance(kDelay);
       }
     }
   }
