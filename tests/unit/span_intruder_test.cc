@@ -229,5 +229,82 @@ TEST(SpanIntruder, AForgeryThatCannotBeToldChangesTheTrace) {
   EXPECT_NE(RunTransfer(false, &forged).hash, RunTransfer(false, nullptr).hash);
 }
 
+// --- A peer that lies -------------------------------------------------------------------------
+
+class Liar : public testing::Test {
+ protected:
+  Liar()
+      : wire_([] {
+          SpanWireOptions options;
+          options.config.payload_bytes = 500;
+          options.config.window_packets = 64;
+          options.config.max_connections = 1;
+          options.config.controller.rate = {50'000'000};
+          return options;
+        }()) {
+    wire_.on_delivered = [this](uint32_t to, std::span<const uint8_t> bytes) {
+      Header header;
+      uint32_t size = 0;
+      if (ParseHeader(bytes, header, size) == Drop::kNone) connection_[to] = header.connection;
+    };
+    EXPECT_TRUE(wire_.connect(TimeNs{10'000'000'000}));
+    for (int i = 0; i < 100; ++i) wire_.step();
+  }
+
+  void tell(uint32_t to, Header header, size_t payload = 0) {
+    header.connection = connection_[to];
+    Bytes bytes(HeaderBytes(header) + payload);
+    const auto text = std::span(bytes).first(EncodeHeader(header, bytes));
+    SealCrc(text, std::span(bytes).subspan(text.size()));
+    wire_.inject(to, bytes);
+  }
+  uint64_t malformed(uint32_t side) const {
+    return wire_.side[side]->counters().dropped[static_cast<size_t>(Drop::kMalformed)];
+  }
+
+  SpanWire wire_;
+  std::array<uint64_t, 2> connection_{};
+};
+
+// One block fills the other: of zeros, whose parity is zeros.
+TEST_F(Liar, MayHaveBlocksOfParityOverlap) {
+  Bytes in(1'500, 9);
+  const auto receive =
+      wire_.side[1]->post_recv(wire_.now(), wire_.comm[1], {in.data(), in.size()}, 0);
+  Header parity{.type = PacketType::kParity, .number = 1, .message_bytes = 1'500};
+  parity.stride = 1;
+  parity.block_data = 2;
+  tell(1, parity, 500);
+  parity.block_data = 3;
+  for (parity.row = 0; parity.row < 2; ++parity.row) {
+    ++parity.number;
+    tell(1, parity, 500);
+  }
+  tell(1, {.type = PacketType::kData, .number = 4, .message_bytes = 1'500}, 500);
+  EXPECT_EQ(wire_.side[1]->test(*receive).progress, Progress::kDone);
+  EXPECT_EQ(in, Bytes(1'500));
+}
+
+TEST_F(Liar, CannotAcknowledgeWhatTheMessageDoesNotHave) {
+  Bytes out(1'500);
+  wire_.side[0]->post_send(wire_.now(), wire_.comm[0], {out.data(), out.size()}, 0);
+  Header ack{.type = PacketType::kAck, .number = 100, .low = 1, .credits = 1};
+  ack.index = 2;
+  tell(0, ack);
+  EXPECT_EQ(malformed(0), 0u);
+  for (const uint32_t index : {3u, kMaxDatagramIndex}) {
+    ++ack.number;
+    ack.index = index;
+    tell(0, ack);
+  }
+  EXPECT_EQ(malformed(0), 2u);
+  ack.message = 1;  // of one that is not posted yet nothing can be there
+  ack.credits = 2;
+  ack.index = 1;
+  ++ack.number;
+  tell(0, ack);
+  EXPECT_EQ(malformed(0), 3u);
+}
+
 }  // namespace
 }  // namespace farspan::test
