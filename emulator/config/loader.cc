@@ -26,6 +26,8 @@ constexpr Word<PausePolicy> kPausePolicies[] = {
 
 using Scope = OverrideSet::Scope;
 
+constexpr TimeNs kSendAheadMax{1'000'000};
+
 std::string Join(const std::vector<std::string_view>& words) {
   std::string text;
   for (const std::string_view word : words) text.append(text.empty() ? "" : ", ").append(word);
@@ -149,6 +151,11 @@ class Loader {
       egress.finish();
     }
     read_pause(section, site);
+    if (section.read("send_ahead", site.send_ahead) && site.send_ahead > kSendAheadMax) {
+      section.fail("send_ahead",
+                   "expected at most 1 ms: what is on its way to the port is beyond "
+                   "live changes");
+    }
     section.finish();
     config_.sites.push_back(std::move(site));
   }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "emulator/base/int128.h"
+#include "emulator/link/fiber.h"
 #include "emulator/link/link.h"
 #include "emulator/link/loss.h"
 #include "emulator/link/packet_ref.h"
@@ -221,6 +222,31 @@ DirectionPlan PlanDirection(const EmulatorConfig& config, const LinkSpec& link, 
   return plan;
 }
 
+// Half the shortest stay, as arrivals may be stamped earlier than they are read. Packets that leave
+// as they come would wait behind those that wait for their time; and what the
+// host's pauses do to an egress is not known ahead.
+LeadPlan PlanLead(const EmulatorConfig& config, const SiteSpec& site) {
+  const auto none = [](const std::string& why) { return LeadPlan{{}, why}; };
+  if (site.port.kind != PortKind::kPci && site.port.kind != PortKind::kVdev) {
+    return none("its driver sends at once");
+  }
+  if (site.send_ahead.ns == 0) return none("send_ahead is 0");
+  if (site.pause == PausePolicy::kConsume) return none("its host may pause the egress");
+  LeadPlan plan{site.send_ahead, ""};
+  for (const LinkSpec& link : config.links) {
+    if (link.a != site.name && link.b != site.name) continue;
+    if (link.unmatched == Unmatched::kBypass) return none("packets bypass link " + link.name);
+    const DirectionSpec& spec = link.b == site.name ? link.ab : link.ba;
+    const TimeNs reach{link::Fiber::kJitterReach * spec.jitter.deviation.ns};
+    for (const LaneSpec& lane : spec.lanes) {
+      const TimeNs stay = link::OneWayDelay(lane.path) - reach;
+      plan.lead = std::clamp(TimeNs{stay.ns / 2}, TimeNs{}, plan.lead);
+    }
+    if (plan.lead.ns == 0) return none("link " + link.name + " may deliver at once");
+  }
+  return plan;
+}
+
 }  // namespace
 
 Plan MakePlan(const EmulatorConfig& config) {
@@ -237,6 +263,7 @@ Plan MakePlan(const EmulatorConfig& config) {
   }
   const uint64_t wire = link::WireBytes(config.engine.plan_frame_bytes - kFcsBytes);
   for (const SiteSpec& site : config.sites) {
+    plan.leads.push_back(PlanLead(config, site));
     if (!site.egress) continue;
     const uint64_t bytes = QueueBytes(site.egress->queue, site.egress->rate);
     plan.egresses.push_back(

@@ -74,7 +74,14 @@ struct EgressPlan {
   uint64_t held_packets = 0;
 };
 
+// How long before it is due a site's port may be given a frame, to send it by its own clock.
+struct LeadPlan {
+  TimeNs lead{};  // at most send_ahead, and half the shortest stay in the fibers into the site
+  std::string why_not;  // where it is 0
+};
+
 struct Plan {
+  std::vector<LeadPlan> leads;            // [site]
   std::vector<DirectionPlan> directions;  // ab and ba of every link, in the order of the file
   std::vector<EgressPlan> egresses;
   uint32_t lcores = 0;  // that handle packets; control and HTTP need none

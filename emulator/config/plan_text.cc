@@ -32,6 +32,13 @@ std::string_view KindText(PortKind kind) {
   return {};
 }
 
+// Whether a port sends on timestamps is known when it is opened.
+std::string LeadText(PortKind kind, const LeadPlan& plan) {
+  if (kind != PortKind::kPci) return "";
+  if (plan.lead.ns == 0) return "; sends when due: " + plan.why_not;
+  return "; if it sends on timestamps, given frames " + ToText(plan.lead) + " ahead";
+}
+
 std::string_view ModeText(Mode mode) { return mode == Mode::kWire ? "wire" : "mesh"; }
 
 std::string CountText(size_t count, std::string_view word) {
@@ -211,8 +218,10 @@ std::string PlanText(const EmulatorConfig& config, const Plan& plan, const Memor
   fmt::format_to(out, "{}: {}, {}, seed {}\n\nsites\n", ModeText(config.mode),
                  CountText(config.sites.size(), "site"), CountText(config.links.size(), "link"),
                  config.seed);
-  for (const SiteSpec& site : config.sites) {
-    fmt::format_to(out, "  {:<16} {} ({})\n", site.name, site.port.text, KindText(site.port.kind));
+  for (size_t i = 0; i < config.sites.size(); ++i) {
+    const SiteSpec& site = config.sites[i];
+    fmt::format_to(out, "  {:<16} {} ({}{})\n", site.name, site.port.text, KindText(site.port.kind),
+                   LeadText(site.port.kind, plan.leads[i]));
   }
   for (size_t i = 0; i < plan.directions.size(); ++i) {
     DirectionText(plan.directions[i], config.engine.plan_frame_bytes, out);
@@ -229,9 +238,13 @@ std::string PlanText(const EmulatorConfig& config, const Plan& plan, const Memor
 
 std::string PlanJson(const EmulatorConfig& config, const Plan& plan, const MemoryReport& memory) {
   Json json{{"schema", "farspan.plan.v1"}, {"mode", ModeText(config.mode)}, {"seed", config.seed}};
-  for (const SiteSpec& site : config.sites) {
-    json["sites"].push_back(
-        {{"name", site.name}, {"port", site.port.text}, {"kind", KindText(site.port.kind)}});
+  for (size_t i = 0; i < config.sites.size(); ++i) {
+    const SiteSpec& site = config.sites[i];
+    json["sites"].push_back({{"name", site.name},
+                             {"port", site.port.text},
+                             {"kind", KindText(site.port.kind)},
+                             {"send_ahead_at_most_ns", plan.leads[i].lead.ns},
+                             {"send_ahead_why_not", plan.leads[i].why_not}});
   }
   for (const DirectionPlan& direction : plan.directions) {
     json["directions"].push_back(DirectionJson(direction));

@@ -55,6 +55,8 @@ struct SiteSpec {
   std::string city;                      // a name of the route library; may be empty
   std::optional<EgressSpec> egress;
   PausePolicy pause = PausePolicy::kPass;
+  // A port that sends on timestamps is given frames so long before they are due; 0: never.
+  TimeNs send_ahead{50'000};
 };
 
 // --- Links -----------------------------------------------------------------------------------

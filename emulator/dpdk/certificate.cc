@@ -77,6 +77,13 @@ void JudgeTimes(const RunRecord& record, const PortRecord& port, Reasons& out) {
         "this certificate",
         Name(port), late.negative()));
   }
+  if (port.reading.pace_errors != 0) {
+    out.push_back(fmt::format(
+        "{}: it counted {} errors of its send scheduling, there must be none, as packets may have "
+        "left up to {} before they were due: restart the engine, or set send_ahead = \"0 s\" at "
+        "its site",
+        Name(port), port.reading.pace_errors, ShortText(port.lead)));
+  }
   const auto judge = [&](std::string_view what, std::string_view key, TimeNs measured,
                          TimeNs allowed, double q) {
     if (measured <= allowed) return;

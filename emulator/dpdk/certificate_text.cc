@@ -60,6 +60,12 @@ void WritePort(const RunRecord& record, const PortRecord& port, Out& out) {
        ToText(port.left), Quantiles(port.seen->lateness), port.seen->lateness.negative(),
        ShortText(budget.lateness_p50), ShortText(budget.lateness_p99),
        ShortText(budget.lateness_max));
+  if (port.left == LeftAt::kScheduled) {
+    Line(out,
+         "  {} packets were handed to the port up to {} before they were due, with their times: "
+         "their lateness is the error of its clock; how well it keeps them was not measured",
+         port.seen->scheduled.load(), ShortText(port.lead));
+  }
   Line(out, "  arrival known within {} (budget: p99 {})", Quantiles(port.seen->arrival_uncertainty),
        ShortText(budget.arrival_p99));
   std::string drops;
@@ -125,6 +131,8 @@ std::string_view ToText(LeftAt left) {
       return "handed";
     case LeftAt::kWire:
       return "wire";
+    case LeftAt::kScheduled:
+      return "scheduled";
   }
   return "?";
 }

@@ -124,16 +124,35 @@ class MapReader {
   explicit MapReader(const Seqlock<ClockMap>& published) : published_(&published) { refresh(); }
 
   TimeNs at(uint64_t ticks) {
-    if (published_->version() != version_) [[unlikely]]
-      refresh();
+    look();
     return map_.at(ticks);
+  }
+  // The way back, for a time after the clock's last sample, by a day at most: a reading that the
+  // map puts at `time` or less than two ticks after it, never before.
+  uint64_t ticks_at(TimeNs time) {
+    look();
+    if (map_.ns_per_tick_q48 != inverse_of_) [[unlikely]]
+      invert();
+    const Int128 delta = Int128{time.ns - map_.base_ns} * ticks_per_ns_q48_;
+    return map_.base_ticks + static_cast<uint64_t>(delta >> 48) + 1;
   }
 
  private:
+  void look() {
+    if (published_->version() != version_) [[unlikely]]
+      refresh();
+  }
   void refresh() { map_ = published_->load(version_); }
+  // Rounded up, so that whole ticks are not missed by a fraction.
+  void invert() {
+    inverse_of_ = map_.ns_per_tick_q48;
+    ticks_per_ns_q48_ = static_cast<int64_t>((Int128{1} << 96) / inverse_of_) + 1;
+  }
 
   const Seqlock<ClockMap>* published_;
   ClockMap map_;
+  int64_t inverse_of_ = 0;
+  int64_t ticks_per_ns_q48_ = 0;
   uint64_t version_ = 0;
 };
 

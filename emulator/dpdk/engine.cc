@@ -94,12 +94,14 @@ Result<void> Engine::open_ports() {
     options.pool = runtime_->pool();
     options.mtu = config_.engine.mtu;
     options.packets_per_s = packets_per_s;
-    options.stamp_clock = &clock();
+    options.clock = &clock();
+    options.schedule = plan_.leads[site].lead.ns != 0;
     options.pauses = config_.sites[site].pause != config::PausePolicy::kPass ||
                      config::PfcTowards(config_, site).priorities != 0;
     auto port = Port::Open(config_.sites[site].port, options);
     if (!port) return tl::unexpected(port.error());
     ports_.push_back(std::make_unique<SitePort>(site, std::move(*port)));
+    if (ports_[site]->port().can_schedule()) ports_[site]->set_lead(plan_.leads[site].lead);
   }
   return {};
 }
@@ -301,6 +303,7 @@ void Engine::close_books() {
     closing.tx_packets = last.tx_packets;
     closing.tx_bytes = last.tx_bytes;
     closing.tx_errors = last.tx_errors;
+    closing.pace_errors = last.pace_errors;
     closing.own_oversize = last.own_oversize;
     closing.own_unsent = last.own_unsent;
     closing.own_unsent_bound = last.own_unsent_bound;
@@ -342,6 +345,7 @@ RunRecord Engine::record() const {
          .site = config_.sites[site].name,
          .kind = config_.sites[site].port.kind,
          .left = port.left_at(),
+         .lead = port.lead(),
          .lcore = loop_of_site_[site],
          .pause_priorities = pfc.priorities,
          .pause_gap = pfc.poll_gap,

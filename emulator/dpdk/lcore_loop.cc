@@ -62,7 +62,9 @@ void LcoreLoop::run() {
   drained_.store(true, std::memory_order_release);
 
   wait_for(Phase::kMeasureAfter);
-  obey();  // nobody waits for an lcore that has ended
+  do {
+    obey();  // nobody waits for an lcore that has ended
+  } while (command_ != nullptr);
   after_ = MeasureSpinGaps(setup_.gap_measurement, tick_hz);
   done_.store(true, std::memory_order_release);
 }
@@ -186,12 +188,13 @@ size_t LcoreLoop::take_over() {
 }
 
 void LcoreLoop::obey() {
-  LcoreCommand* command = nullptr;
-  while (commands_.pop(command)) {
+  while (command_ != nullptr || commands_.pop(command_)) {
     const TimeNs now = clock_.now();
-    command->pipe->apply(now, command->change);
-    command->pipe->publish();
-    command->applied_ns.store(now.ns, std::memory_order_release);
+    if (!command_->pipe->may_change(now)) return;
+    command_->pipe->apply(now, command_->change);
+    command_->pipe->publish();
+    command_->applied_ns.store(now.ns, std::memory_order_release);
+    command_ = nullptr;
   }
 }
 

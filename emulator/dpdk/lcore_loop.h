@@ -96,6 +96,7 @@ class LcoreLoop {
   std::vector<Pipe*> pipes_;              // that end here
   std::array<Arrival, kBurst> arrivals_;  // scratch of receive() and take_over()
   SpscRing<LcoreCommand*> commands_{64};
+  LcoreCommand* command_ = nullptr;  // taken, waits for Pipe::may_change
   LatencyHistogram loop_times_;
   std::optional<SpinGaps> before_;
   std::optional<SpinGaps> after_;

@@ -82,8 +82,11 @@ class Pipe {
   bool hand_over(const Arrival& arrival) { return handover_.push(arrival); }
   size_t take_over(std::span<Arrival, kBurst> out);
 
-  size_t release(TimeNs now, std::span<link::PacketRef> out) {
-    const size_t count = link_->release(now, out);
+  // Up to when release() may give out what is due: `now` while a change waits, see may_change().
+  TimeNs decided_until(TimeNs now) { return changing_ ? now : link_->decided_until(now); }
+  size_t release(TimeNs now, TimeNs until, std::span<link::PacketRef> out) {
+    const size_t count = link_->release_ahead(now, until, out);
+    given_until_ = std::max(given_until_, until);
     for (size_t i = 0; i < count; ++i) out[i].flow = setup_.number;  // the hash has been used
     prefetch_after(count);
     return count;
@@ -98,6 +101,12 @@ class Pipe {
     return packet;
   }
 
+  // Whether a change may take effect at `now`: what is due then has not been given out. If not,
+  // nothing more is given out ahead, so that soon it may.
+  bool may_change(TimeNs now) {
+    changing_ = now <= given_until_;
+    return !changing_;
+  }
   // What was replaced is in `change` afterwards, for its owner to free.
   void apply(TimeNs now, PipeChange& change);
   // Any thread.
@@ -155,6 +164,8 @@ class Pipe {
   const uint64_t followed_mask_;
   const std::unique_ptr<Followed[]> followed_;
   uint32_t sequence_ = 0;
+  TimeNs given_until_{-1};
+  bool changing_ = false;
   std::array<link::PacketRef, kBurst> offered_;  // scratch of accept()
   CaptureProducer* capture_ = nullptr;
   SpscRing<Arrival> handover_;

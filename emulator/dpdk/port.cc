@@ -1,13 +1,9 @@
-// rte_eth_read_clock, the only way to a NIC's clock.
-#define ALLOW_EXPERIMENTAL_API
-
 #include "emulator/dpdk/port.h"
 
 #include <fmt/format.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ether.h>
-#include <rte_mbuf_dyn.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -33,8 +29,6 @@ constexpr uint32_t kTagBytes = 4;
 constexpr size_t kBurst = 64;
 constexpr int kOpenTries = 100;
 constexpr int kOpenBursts = 1024;  // more than any ring holds; net_null never ends
-constexpr int kStampTries = 100;
-constexpr std::chrono::milliseconds kStampTrial{10};
 
 tl::unexpected<Error> DpdkFailed(const std::string& port, const std::string& what, int error) {
   return Fail(ErrorCode::kMachine,
@@ -109,7 +103,8 @@ Result<std::unique_ptr<Port>> Port::Open(const config::PortSpec& spec, const Por
 
 Port::~Port() {
   stamp_reader_.reset();
-  stamp_clock_.reset();
+  schedule_reader_.reset();
+  device_clock_.reset();
   if (started_) rte_eth_dev_stop(id_);
   if (id_ != RTE_MAX_ETHPORTS) rte_eth_dev_close(id_);
   if (!vdev_.empty()) rte_eal_hotplug_remove("vdev", vdev_.c_str());
@@ -200,19 +195,21 @@ Result<void> Port::configure() {
     return DpdkFailed(name_, "no information from the driver", error);
   }
   rte_eth_conf conf{};
-  uint16_t rx_descriptors = options_.rx_descriptors;
-  uint16_t tx_descriptors = options_.tx_descriptors;
   if (hardware_) {
     // Software drivers refuse lengths that they carry all the same.
     conf.rxmode.mtu = options_.mtu;
     max_frame_bytes_ = options_.mtu + kEthernetBytes;
-    if (options_.stamp_clock != nullptr) {
+    if (options_.clock != nullptr) {
       conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TIMESTAMP;
     }
   }
   const int node = rte_eth_dev_socket_id(id_);
   if (hardware_ && options_.pauses && info.max_tx_queues >= 2) control_queue_ = 1;
+  if (auto registered = register_schedule(info); !registered) return registered;
+  if (schedule_flag_ != 0) conf.txmode.offloads = RTE_ETH_TX_OFFLOAD_SEND_ON_TIMESTAMP;
   const auto tx_queues = static_cast<uint16_t>(control_queue_ + 1);
+  uint16_t rx_descriptors = options_.rx_descriptors;
+  uint16_t tx_descriptors = options_.tx_descriptors;
   int error = rte_eth_dev_configure(id_, 1, tx_queues, &conf);
   if (error == 0) error = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_descriptors, &tx_descriptors);
   if (error != 0) return DpdkFailed(name_, "the driver refuses the configuration", error);
@@ -222,9 +219,10 @@ Result<void> Port::configure() {
   error = rte_eth_rx_queue_setup(id_, 0, rx_descriptors, static_cast<unsigned>(node), &rx,
                                  options_.pool);
   if (error != 0) return DpdkFailed(name_, "no receive queue", error);
+  rte_eth_txconf tx = info.default_txconf;
+  tx.offloads |= conf.txmode.offloads;
   for (uint16_t queue = 0; queue < tx_queues && error == 0; ++queue) {
-    error = rte_eth_tx_queue_setup(id_, queue, tx_descriptors, static_cast<unsigned>(node),
-                                   &info.default_txconf);
+    error = rte_eth_tx_queue_setup(id_, queue, tx_descriptors, static_cast<unsigned>(node), &tx);
   }
   if (error != 0) return DpdkFailed(name_, "no transmit queue", error);
   error = rte_eth_dev_start(id_);
@@ -261,54 +259,6 @@ std::array<uint8_t, 6> Port::mac_address() const {
   rte_ether_addr address{};
   rte_eth_macaddr_get(id_, &address);
   return std::to_array(address.addr_bytes);
-}
-
-// The device's clock is disciplined against the engine's, as the engine's is against the kernel's.
-Result<void> Port::start_stamps() {
-  rte_eth_dev_info info{};
-  uint64_t ticks = 0;
-  if (options_.stamp_clock == nullptr || !hardware_ || rte_eth_dev_info_get(id_, &info) != 0 ||
-      (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TIMESTAMP) == 0 ||
-      rte_eth_read_clock(id_, &ticks) != 0) {
-    return {};
-  }
-  if (rte_mbuf_dyn_rx_timestamp_register(&stamp_offset_, &stamp_flag_) != 0) {
-    return DpdkFailed(name_, "no room in the mbuf for receive timestamps", rte_errno);
-  }
-  const auto sample = [id = id_, clock = options_.stamp_clock] {
-    ClockSample best{.ticks = 0, .ns = 0, .uncertainty_ns = 1e18};
-    for (int i = 0; i < kStampTries; ++i) {
-      uint64_t now = 0;
-      const TimeNs before = clock->now();
-      rte_eth_read_clock(id, &now);
-      const TimeNs after = clock->now();
-      const double half = static_cast<double>((after - before).ns) / 2 + 1;
-      if (half < best.uncertainty_ns) {
-        best = {.ticks = now, .ns = before.ns + (after - before).ns / 2, .uncertainty_ns = half};
-      }
-    }
-    return best;
-  };
-  const ClockSample first = sample();
-  std::this_thread::sleep_for(kStampTrial);
-  if (const auto runs = CheckDeviceClock(first, sample()); !runs) {
-    spdlog::warn("port {}: {}; its receive timestamps are not used", name_, runs.error().message);
-    return {};
-  }
-  DisciplinedClock::Options options;
-  options.thread_name = "farspan-stamps";
-  stamp_clock_ = std::make_unique<DisciplinedClock>(sample, options);
-  stamp_origin_ns_ = stamp_clock_->origin_ns();
-  stamp_reader_.emplace(stamp_clock_->map());
-  return {};
-}
-
-std::optional<TimeNs> Port::stamp(const rte_mbuf& packet, TimeNs ring_empty, TimeNs read) {
-  if ((packet.ol_flags & stamp_flag_) == 0) return std::nullopt;
-  const auto ticks = *RTE_MBUF_DYNFIELD(&packet, stamp_offset_, const rte_mbuf_timestamp_t*);
-  const TimeNs stamp = stamp_reader_->at(ticks) + TimeNs{stamp_origin_ns_};
-  if (!stamp_check_.judge(stamp, ring_empty, read, stamp_error())) return std::nullopt;
-  return std::min(stamp, read);
 }
 
 int Port::numa_node() const { return rte_eth_dev_socket_id(id_); }
@@ -358,6 +308,7 @@ void Port::start_counting() {
     if (books_.slack == 0) break;
   }
   books_.driver = driver_counters();
+  books_.pace_errors = pace_errors();
   oversize_.store(0, std::memory_order_relaxed);
 }
 
@@ -385,6 +336,7 @@ PortReading Port::reading() const {
   reading.rx_errors = Since(stats.ierrors, books_.driver.ierrors);
   reading.tx_errors = Since(stats.oerrors, books_.driver.oerrors);
   reading.own_no_buffer = Since(stats.rx_nombuf, books_.driver.rx_nombuf);
+  reading.pace_errors = Since(pace_errors(), books_.pace_errors);
   reading.own_oversize = oversize_.load(std::memory_order_relaxed);
   return reading;
 }

@@ -9,7 +9,7 @@
 // begin; reading() and link_up() from any control thread at any time.
 // Ownership: a Port owns its DPDK device and the preparation of its kernel interface; the pool must
 // outlive it. The Eal must outlive both.
-// Not modelled: several queues. Untried on hardware: receive timestamps.
+// Not modelled: several queues. Untried on hardware: timestamps, on arrival and to send at.
 #pragma once
 
 #include <rte_config.h>
@@ -40,7 +40,8 @@ struct PortOptions {
   uint16_t rx_descriptors = 1024;  // hardware only
   uint16_t tx_descriptors = 256;   // short: what waits there has left the engine but not the port
   bool pauses = false;             // pause frames are sent, or looked for among what arrives
-  const EngineClock* stamp_clock = nullptr;  // set: use the port's receive timestamps if it has any
+  const EngineClock* clock = nullptr;  // set: use the port's receive timestamps if it has any
+  bool schedule = false;               // send by the port's clock, if it does that
 };
 
 // Everything since start_counting().
@@ -51,6 +52,7 @@ struct PortReading {
   uint64_t tx_bytes = 0;
   uint64_t rx_errors = 0;
   uint64_t tx_errors = 0;
+  uint64_t pace_errors = 0;    // by its own account, the port did not keep the times it was given
   uint64_t own_no_buffer = 0;  // arrived, and no mbuf was free
   uint64_t own_oversize = 0;   // given to tx(), longer than the port can send
 
@@ -130,17 +132,28 @@ class Port {
   // that cannot be. A port whose stamps are not believed has none from then on.
   bool has_stamps() const { return stamp_reader_.has_value() && !stamp_check_.given_up(); }
   std::optional<TimeNs> stamp(const rte_mbuf& packet, TimeNs ring_empty, TimeNs read);
-  TimeNs stamp_error() const { return StampError(stamp_clock_->quality()); }
+  TimeNs stamp_error() const { return StampError(device_clock_->quality()); }
   // Of arrivals, for the certificate.
   std::string stamps_text() const {
     if (!stamp_reader_) return "software";
     return stamp_check_.given_up() ? "hardware, given up" : "hardware";
   }
 
+  // On tx()'s thread: whether a packet may be given to tx() before its time, told by schedule() to
+  // leave at `due`. In the order of tx(): one that is due before another leaves with that one.
+  // Only once the port's receive timestamps have proven the clock: a driver may read another one
+  // than it stamps and sends by (mlx5 in DPDK 22.11 does, where ConnectX-7 keeps UTC).
+  bool can_schedule() const { return schedule_reader_.has_value(); }
+  bool schedules() const { return can_schedule() && stamp_check_.proven(); }
+  void schedule(rte_mbuf& packet, TimeNs due);
+  // How well the time is known at which the port will send; what it makes of it is not.
+  TimeNs schedule_error() const;
+
  private:
   struct Books {
     rte_eth_stats driver{};
     KernelCounters kernel;
+    uint64_t pace_errors = 0;
     uint64_t slack = 0;  // frames that arrived while the books were being opened
   };
 
@@ -150,12 +163,14 @@ class Port {
   Result<void> open_kernel_interface(const config::PortSpec& spec);
   Result<void> configure();
   void leave_pauses_to_us();
+  Result<void> register_schedule(const rte_eth_dev_info& info);
   Result<void> start_stamps();
   uint16_t tx_checked(std::span<rte_mbuf*> packets);
   uint32_t limit_of(const rte_mbuf& packet) const;
   void wait_until_drained() const;
   void reconcile(PortReading& reading) const;
   rte_eth_stats driver_counters() const;
+  uint64_t pace_errors() const;
 
   std::string name_;
   PortOptions options_;
@@ -172,11 +187,14 @@ class Port {
   std::atomic<uint64_t> oversize_{0};
   alignas(64) std::atomic<uint64_t> drained_{0};  // rx() calls that left nothing behind
 
-  int stamp_offset_ = -1;
+  int stamp_offset_ = -1;  // in the mbuf, of either kind
   uint64_t stamp_flag_ = 0;
-  std::unique_ptr<DisciplinedClock> stamp_clock_;
-  std::optional<MapReader> stamp_reader_;
-  int64_t stamp_origin_ns_ = 0;
+  uint64_t schedule_flag_ = 0;
+  std::unique_ptr<DisciplinedClock> device_clock_;
+  int64_t device_origin_ns_ = 0;
+  std::optional<MapReader> stamp_reader_;     // rx()'s
+  std::optional<MapReader> schedule_reader_;  // tx()'s
+  TimeNs last_scheduled_{};
   StampCheck stamp_check_;
 };
 

@@ -27,13 +27,16 @@
 
 namespace farspan::dpdk {
 
-// When a packet counts as having left a port: before tx_burst, after it, or by the wire's stamp.
-enum class LeftAt { kReleased, kHanded, kWire };
+// When a packet counts as having left a port: before tx_burst, after it, by the wire's stamp, or,
+// handed over before its time, when the port was told to send it. The last is no measurement: its
+// lateness is how well the port's clock is known, or how late the engine was where it was later.
+enum class LeftAt { kReleased, kHanded, kWire, kScheduled };
 
 // What a polling thread saw on one port; written by its lcore, read by any thread.
 struct PortObservations {
   LatencyHistogram lateness;               // left - due; negative would be early
   LatencyHistogram arrival_uncertainty;    // time since the previous poll, per packet
+  std::atomic<uint64_t> scheduled{0};      // handed over with the time to send it at
   std::atomic<uint64_t> no_buffer{0};      // due to leave, and no mbuf was free
   std::atomic<uint64_t> egress_full{0};    // the port took nothing for a second: given up
   std::atomic<uint64_t> handover_full{0};  // arrived, and the other lcore's ring was full
@@ -59,6 +62,7 @@ struct PortRecord {
   std::string site;
   config::PortKind kind = config::PortKind::kAfPacket;
   LeftAt left = LeftAt::kHanded;
+  TimeNs lead{};                 // packets are handed over up to so long before they are due
   size_t lcore = 0;              // index of the one that polls it
   uint8_t pause_priorities = 0;  // bit p: PFC asks the host to pause priority p
   TimeNs pause_gap{};            // that the headroom is made for

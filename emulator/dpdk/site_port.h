@@ -2,6 +2,9 @@
 // limit if it has one, and what waits for the port to take it.
 //
 // Packets of several pipes are merged by due time before the egress or the port sees them.
+// Where the port sends by its own clock, packets are handed over up to a lead before they are due,
+// with their times, so that the loop's gaps make none of them late. The lead is cut to what all
+// pipes call decided.
 // Threads: the lcore that owns the port; observations() for any.
 #pragma once
 
@@ -29,7 +32,14 @@ class SitePort {
   const Port& port() const { return *port_; }
   PortObservations& observations() { return seen_; }
   const PortObservations& observations() const { return seen_; }
-  LeftAt left_at() const { return port_->hardware() ? LeftAt::kReleased : LeftAt::kHanded; }
+  LeftAt left_at() const {
+    if (seen_.scheduled.load(std::memory_order_relaxed) != 0) return LeftAt::kScheduled;
+    return port_->hardware() ? LeftAt::kReleased : LeftAt::kHanded;
+  }
+  // Before the run; of a port that can_schedule(). Not for one that is told of pauses or bypassing
+  // packets as they come.
+  void set_lead(TimeNs lead) { lead_ = lead; }
+  TimeNs lead() const { return lead_; }
 
   void add_incoming(Pipe* pipe) { sources_.push_back({.pipe = pipe}); }
   void set_egress(std::unique_ptr<link::SiteEgress> egress) { egress_ = std::move(egress); }
@@ -62,16 +72,19 @@ class SitePort {
     std::array<link::PacketRef, kBurst> refs{};
   };
 
-  size_t gather(TimeNs now, std::span<link::PacketRef> out);
-  size_t merge(TimeNs now, std::span<link::PacketRef> out);
-  void through_egress(TimeNs now);
+  TimeNs horizon(TimeNs now);
+  size_t gather(TimeNs now, TimeNs until, std::span<link::PacketRef> out);
+  size_t merge(TimeNs now, TimeNs until, std::span<link::PacketRef> out);
+  void through_egress(TimeNs now, TimeNs until);
   size_t take_pauses(std::span<Arrival> arrivals);
   void open(const link::PacketRef& ref, TimeNs now);
   CaptureRecord capture_record(const link::PacketRef& ref, const Pipe& pipe, TimeNs now) const;
   void flush(ClockReader& clock);
+  void note_left(size_t count, TimeNs left);
 
   const size_t site_;
   std::unique_ptr<Port> port_;
+  TimeNs lead_{};  // 0: packets are handed over when they are due
   PortObservations seen_;
   std::vector<Source> sources_;
   std::unique_ptr<link::SiteEgress> egress_;
@@ -85,6 +98,7 @@ class SitePort {
   std::array<rte_mbuf*, kPending> pending_{};
   std::array<TimeNs, kPending> pending_due_{};
   size_t pending_count_ = 0;
+  TimeNs last_departure_{};  // of what was handed over ahead
 };
 
 }  // namespace farspan::dpdk

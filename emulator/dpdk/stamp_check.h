@@ -2,8 +2,9 @@
 //
 // A stamp is plausible if the packet came after the port's ring was last found empty and before it
 // was read, give or take the stated error of the mapping (ClockQuality). What is not is replaced by
-// the software's time; a port with more than one such in a hundred is not believed any more.
-// Threads: judge() on the receiving lcore; given_up() from any.
+// the software's time; a port with more than one such in a hundred is not believed any more. A
+// thousand without make it proven: the clock that is read is the clock that stamps.
+// Threads: judge() on the receiving lcore; given_up() and proven() from any.
 #pragma once
 
 #include <atomic>
@@ -43,13 +44,16 @@ class StampCheck {
     const bool plausible = stamp >= ring_empty - error && stamp <= read + error;
     if (!plausible) ++implausible_;
     if (++judged_ == kWindow) {
-      if (implausible_ > kWindow / 100) given_up_.store(true, std::memory_order_relaxed);
+      const bool believed = implausible_ <= kWindow / 100;
+      proven_.store(believed, std::memory_order_relaxed);
+      if (!believed) given_up_.store(true, std::memory_order_relaxed);
       judged_ = 0;
       implausible_ = 0;
     }
     return plausible;
   }
   bool given_up() const { return given_up_.load(std::memory_order_relaxed); }
+  bool proven() const { return proven_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr uint32_t kWindow = 1'000;
@@ -57,6 +61,7 @@ class StampCheck {
   uint32_t judged_ = 0;
   uint32_t implausible_ = 0;
   std::atomic<bool> given_up_{false};
+  std::atomic<bool> proven_{false};
 };
 
 }  // namespace farspan::dpdk

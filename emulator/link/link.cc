@@ -135,15 +135,27 @@ void Link::Impl::count(std::span<const PacketRef> released) {
   released_packets += released.size();
 }
 
-size_t Link::Impl::release(TimeNs now, std::span<PacketRef> out) {
+TimeNs Link::Impl::decided_until(TimeNs now) {
   run_to(now);
-  const size_t released = lanes.size() == 1 ? lanes[0].release(now, out) : release_merged(now, out);
+  TimeNs until = next_event - TimeNs{1};
+  for (const Lane& lane : lanes) until = std::min(until, now + lane.fiber().shortest_stay());
+  for (size_t i = 0; has_triggers && i < spec.timeline.size(); ++i) {
+    const TimelineEvent& event = spec.timeline[i];
+    if (event.triggered && !trigger_fired[i]) until = std::min(until, now + event.at);
+  }
+  return std::max(now, until);
+}
+
+size_t Link::Impl::release(TimeNs now, TimeNs until, std::span<PacketRef> out) {
+  run_to(now);
+  const size_t released =
+      lanes.size() == 1 ? lanes[0].release(until, out) : release_merged(until, out);
   count(out.first(released));
   if (in_flight.load(std::memory_order_relaxed) > kBusyChanges) forget_changes(now);
   return released;
 }
 
-size_t Link::Impl::release_merged(TimeNs now, std::span<PacketRef> out) {
+size_t Link::Impl::release_merged(TimeNs until, std::span<PacketRef> out) {
   size_t released = 0;
   for (; released < out.size(); ++released) {
     Lane* first = nullptr;
@@ -152,7 +164,7 @@ size_t Link::Impl::release_merged(TimeNs now, std::span<PacketRef> out) {
     for (Lane& lane : lanes) {
       TimeNs due;
       uint32_t sequence = 0;
-      if (!lane.head(now, due, sequence)) continue;
+      if (!lane.head(until, due, sequence)) continue;
       if (first == nullptr || due < first_due ||
           (due == first_due && static_cast<int32_t>(sequence - first_sequence) < 0)) {
         first = &lane;
@@ -185,7 +197,11 @@ Link::Link(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Link::~Link() = default;
 
 size_t Link::offer(TimeNs, std::span<const PacketRef> packets) { return impl_->offer(packets); }
-size_t Link::release(TimeNs now, std::span<PacketRef> out) { return impl_->release(now, out); }
+size_t Link::release(TimeNs now, std::span<PacketRef> out) { return impl_->release(now, now, out); }
+TimeNs Link::decided_until(TimeNs now) { return impl_->decided_until(now); }
+size_t Link::release_ahead(TimeNs now, TimeNs until, std::span<PacketRef> out) {
+  return impl_->release(now, until, out);
+}
 
 TimeNs Link::next_deadline() const {
   TimeNs earliest = kNever;

@@ -70,6 +70,16 @@ class Link {
   size_t release(TimeNs now, std::span<PacketRef> out);
   TimeNs next_deadline() const;
 
+  // For a driver that hands packets over before they are due, with their times:
+  // The latest instant, `now` or after it, up to which departures are decided, everything that came
+  // by `now` having been offered: before the next event of the timeline and what a rule may still
+  // trigger, and sooner than the shortest stay in the fiber. Only live changes are not foreseen.
+  TimeNs decided_until(TimeNs now);
+  // release(now), and what of the fiber is due by `until`, which decided_until(now) must allow. A
+  // live change takes effect after `until` at the earliest: what was given out has had its fate.
+  // Drops of the queues come when they are due, so that among them the order is not kept.
+  size_t release_ahead(TimeNs now, TimeNs until, std::span<PacketRef> out);
+
   // Handles of packets that will be released when `ahead` others have been, in order: a hint for
   // prefetching what they stand for, exact only on a link with a constant path. May give fewer.
   size_t upcoming(size_t ahead, std::span<uint64_t> handles) const;

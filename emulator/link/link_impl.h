@@ -47,8 +47,9 @@ struct Link::Impl final : LaneEvents {
   // --- link.cc
   size_t offer(std::span<const PacketRef> packets);
   bool offer_one(const PacketRef& packet);
-  size_t release(TimeNs now, std::span<PacketRef> out);
-  size_t release_merged(TimeNs now, std::span<PacketRef> out);
+  TimeNs decided_until(TimeNs now);
+  size_t release(TimeNs now, TimeNs until, std::span<PacketRef> out);
+  size_t release_merged(TimeNs until, std::span<PacketRef> out);
   void count(std::span<const PacketRef> released);
   void reject(size_t lane, PacketRef packet, Cause cause);
   uint64_t held() const {

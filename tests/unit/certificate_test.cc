@@ -115,6 +115,13 @@ const Row kTimeRows[] = {
     {"early", "port eth2 of site newyork", "3 packets left before they were due", "report",
      [](GoodRun& r) { r.out().lateness.add(TimeNs{-1}, 3); },
      [](GoodRun& r) { r.out().lateness.add(TimeNs{0}, 3); }},
+    {"scheduling", "port eth2 of site newyork", "counted 1 errors of its send scheduling",
+     "send_ahead",
+     [](GoodRun& r) {
+       r.record.ports[1].lead = TimeNs{50'000};
+       r.reading().pace_errors = 1;
+     },
+     [](GoodRun& r) { r.out().scheduled = 990; }},
     {"arrival", "port eth2 of site newyork", "uncertainty of when packets arrived, p99, is 5.5 ms",
      "engine.budgets.software.arrival_p99",
      [](GoodRun& r) { r.out().arrival_uncertainty.add(TimeNs{5'500'000}, 11); },
@@ -465,6 +472,26 @@ TEST(Certificate, JsonHasWhatAReviewerNeeds) {
   EXPECT_EQ(at("/directions/0/emulated_drops/loss"), 10);
   EXPECT_EQ(at("/directions/0/own_drops/store_full"), 0);
   EXPECT_EQ(at("/directions/0/conservation/balanced"), true);
+}
+
+// What was handed over ahead is said to be, and not to have been measured.
+TEST(Certificate, ScheduledPacketsAreNotCalledMeasured) {
+  GoodRun run;
+  const std::string words = "was not measured";
+  EXPECT_EQ(Certify(run.record).text.find(words), std::string::npos);
+  run.record.ports[1].left = LeftAt::kScheduled;
+  run.record.ports[1].lead = TimeNs{50'000};
+  run.out().scheduled = 985;
+  const Certificate certificate = Certify(run.record);
+  EXPECT_TRUE(certificate.valid);
+  EXPECT_TRUE(Has(certificate.text, words)) << certificate.text;
+  EXPECT_TRUE(Has(certificate.text, "985 packets were handed to the port up to 50 us before"));
+  EXPECT_TRUE(Has(certificate.text, "lateness (scheduled)"));
+  const nlohmann::json json = nlohmann::json::parse(certificate.json);
+  EXPECT_EQ(json["ports"][1]["left_at"], "scheduled");
+  EXPECT_EQ(json["ports"][1]["scheduled"], 985);
+  EXPECT_EQ(json["ports"][1]["send_ahead_ns"], 50'000);
+  EXPECT_EQ(json["ports"][0]["send_ahead_ns"], 0);
 }
 
 TEST(Certificate, JsonOfNamesThatAreNotUtf8) {

@@ -447,6 +447,16 @@ TEST(ConfigErrors, Pfc) {
   EXPECT_EQ(ErrorOf(wire + "pfc = {priority = 3, line_rate = \"10 Gbps\"}"), "accepted");
 }
 
+TEST(ConfigErrors, SendAhead) {
+  const auto with = [](const std::string& value) {
+    return ErrorOf(std::string(kWire) + "delay = \"1 ms\"\n", {"site.chicago.send_ahead=" + value});
+  };
+  EXPECT_EQ(with("1 ms"), "accepted");
+  EXPECT_EQ(with("0 s"), "accepted");
+  EXPECT_NE(with("1001 us").find("send_ahead: expected at most 1 ms"), std::string::npos);
+  EXPECT_NE(with("50").find("send_ahead"), std::string::npos);
+}
+
 TEST(ConfigErrors, PausePolicy) {
   const auto with = [](const std::string& key) {
     return ErrorOf("[[sites]]\nname = \"a\"\nport = \"eth1\"\n" + key +

@@ -205,7 +205,7 @@ TEST(Plan, TextForPeople) {
 
 sites
   chicago          eth1 (af_packet)
-  new-york         0000:3b:00.1 (DPDK device)
+  new-york         0000:3b:00.1 (DPDK device; if it sends on timestamps, given frames 50 us ahead)
 
 link chi-nyc, chicago to new-york
   delay    1328 km of glass, group index 1.4682              6.503731 ms
@@ -241,6 +241,36 @@ TEST(Plan, JsonForPrograms) {
   EXPECT_EQ(ab["lanes"][0]["expected_loss"].size(), 5u);
   EXPECT_EQ(ab["round_trip_ns"], 13'007'462);
   EXPECT_EQ(ab["planned_rate_bits_per_s"], 10'000'000'000);
+}
+
+TEST(Plan, FramesAreHandedOverAheadWhereNothingForbidsIt) {
+  const auto lead = [](std::string_view keys, const Overrides& overrides = {}) {
+    const Plan plan = PlanWire(keys, overrides);
+    EXPECT_EQ(plan.leads.size(), 2u);
+    EXPECT_EQ(plan.leads[0].why_not, "its driver sends at once");  // af_packet
+    return plan.leads[1];
+  };
+  EXPECT_EQ(lead("delay = \"1 ms\"").lead, 50_us);
+  EXPECT_EQ(lead("delay = \"1 ms\"").why_not, "");
+  EXPECT_EQ(lead("delay = \"1 ms\"", {"site.new-york.send_ahead=20 us"}).lead, 20_us);
+  EXPECT_EQ(lead("delay = \"30 us\"").lead, 15_us);
+  EXPECT_EQ(lead("delay = \"30 us\"\njitter = \"500 ns\"").lead, 7_us);  // 32 deviations less
+  EXPECT_EQ(lead("delay = \"30 us\"\njitter = \"1 us\"").why_not,
+            "link chi-nyc may deliver at once");
+  EXPECT_EQ(lead("delay = \"1 ms\"\n[links.ab]\ndelay = \"10 us\"").lead, 5_us);
+  EXPECT_EQ(lead("delay = \"1 ms\"\n[links.ba]\ndelay = \"10 us\"").lead, 50_us);
+  EXPECT_EQ(lead("delay = \"1 ms\"", {"site.new-york.send_ahead=0 s"}).why_not, "send_ahead is 0");
+  EXPECT_EQ(lead("delay = \"1 ms\"\nunmatched = \"bypass\"").why_not,
+            "packets bypass link chi-nyc");
+  EXPECT_EQ(lead("delay = \"1 ms\"", {"site.new-york.egress={rate = \"10 Gbps\"}"}).lead, 50_us);
+  EXPECT_EQ(lead("delay = \"1 ms\"",
+                 {"site.new-york.egress={rate = \"10 Gbps\"}", "site.new-york.pause=consume"})
+                .why_not,
+            "its host may pause the egress");
+  const EmulatorConfig config = LoadWire("delay = \"30 us\"");
+  const auto json = nlohmann::json::parse(PlanJson(config, MakePlan(config), {}));
+  EXPECT_EQ(json["sites"][1]["send_ahead_at_most_ns"], 15'000);
+  EXPECT_EQ(json["sites"][0]["send_ahead_why_not"], "its driver sends at once");
 }
 
 TEST(Plan, PfcTermByTerm) {
