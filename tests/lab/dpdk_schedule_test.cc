@@ -264,7 +264,7 @@ struct Case {
 class ScheduleCases : public Schedule, public testing::WithParamInterface<Case> {};
 
 TEST_P(ScheduleCases, EveryPacketCarriesItsTimeAndNoneMissesItsFate) {
-  constexpr TimeNs kLead{1'000'000};
+  constexpr TimeNs kLead{2'000'000};
   SitePort site(1, Open(Options()));
   ClockReader clock = environment->clock()->reader();
   ReceiveFor(site, clock);
@@ -285,13 +285,16 @@ TEST_P(ScheduleCases, EveryPacketCarriesItsTimeAndNoneMissesItsFate) {
     site.set_egress(std::make_unique<link::SiteEgress>(queue, Rate{1'000'000'000},
                                                        MakeStreamKey(1, "site", 2), 4'096));
   }
-  // For 25 ms, a packet every 20 us or when the machine lets us; the fate of each, worked out.
+  // For 25 ms, and until some were handed over ahead: a packet every 20 us or when the machine lets
+  // us; the fate of each, worked out.
   std::vector<Fate> fates;
   TimeNs next = start;
   uint32_t number = 0;
-  for (TimeNs now = clock.now(); now < start + 25_ms || site.held() != 0; now = clock.now()) {
-    ASSERT_LT(now, start + 10_s);
-    if (now >= next && now < start + 25_ms) {
+  const PortObservations& seen = site.observations();
+  const auto sending = [&](TimeNs now) { return now < start + 25_ms || seen.scheduled < 100; };
+  for (TimeNs now = clock.now(); sending(now) || site.held() != 0; now = clock.now()) {
+    ASSERT_LT(now, start + 60_s);
+    if (now >= next && sending(now)) {
       const size_t line = number % GetParam().lines;
       const Arrival arrival = Frame(number, now);
       std::array<rte_mbuf*, kBurst> bypass;
@@ -311,9 +314,7 @@ TEST_P(ScheduleCases, EveryPacketCarriesItsTimeAndNoneMissesItsFate) {
   }
   uint64_t scheduled = 0;
   Compare(fates, kLead, site.port().schedule_error(), scheduled);
-  EXPECT_GT(scheduled, 0u);
   EXPECT_EQ(site.left_at(), LeftAt::kScheduled);
-  const PortObservations& seen = site.observations();
   EXPECT_EQ(seen.scheduled.load(), scheduled);
   EXPECT_EQ(seen.lateness.count(), handed.size());
   EXPECT_EQ(seen.lateness.negative(), 0u);
