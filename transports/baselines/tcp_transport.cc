@@ -206,7 +206,8 @@ Completion TcpTransport::test(RequestId id) {
 
 void TcpTransport::progress(TimeNs until) {
   while (true) {
-    const bool moved = move_all() | std::exchange(untold_, false);
+    bool moved = std::exchange(untold_, false);
+    moved |= move_all();
     if (moved && listener_ != nullptr) listener_->on_progress();
     if (moved || now() >= until) return;
     wait(until);
