@@ -49,6 +49,7 @@ FAULTS = (Fault("one packet", requests=(8,)),
 class Account:
     """What a run came to."""
     again: int      # packets sent again
+    gaps: int       # where b gets them
     naks: int       # that b sent
     acks: int
     back: int       # times that a went back
@@ -56,26 +57,27 @@ class Account:
     waited_ns: int  # the longest from a packet's first departure to its last
     first_ns: int   # from the first packet to the last one that was new
 
-    COUNTS = {"again": "sent again", "naks": "NAKs", "back": "times gone back", "timeouts": "timeouts"}
+    COUNTS = {"again": "sent again", "gaps": "gaps", "naks": "NAKs", "back": "times gone back", "timeouts": "timeouts"}
 
 
 def account(events, timeouts=None):
     """Of [(kind, number, time, lost)] by time, where numbers do not go round; `timeouts` if known."""
-    first, last, back, highest = {}, {}, 0, -1
-    requests = [(number, time) for kind, number, time, _ in events if kind == "request"]
-    previous = -1
-    for number, time in requests:
+    first, last, back, gaps, previous, expected = {}, {}, 0, 0, -1, 0
+    requests = [event for event in events if event[0] == "request"]
+    for _, number, time, lost in requests:
         back += number <= previous
         previous = number
         first.setdefault(number, time)
         last[number] = time
-        highest = max(highest, number)
+        if not lost:
+            gaps += number > expected
+            expected = max(expected, number + 1)
     naks = [lost for kind, _, _, lost in events if kind == "nak"]
     if timeouts is None:
         timeouts = back - naks.count(False)
-    return Account(len(requests) - len(first), len(naks),
+    return Account(len(requests) - len(first), gaps, len(naks),
                    sum(kind == "ack" for kind, *_ in events), back, timeouts,
-                   max(last[n] - first[n] for n in first), first[highest] - requests[0][1])
+                   max(last[n] - first[n] for n in first), first[max(first)] - requests[0][2])
 
 
 def modelled(fault, packet_ns, model="rc-gbn", **others):
@@ -178,7 +180,7 @@ def _random(rxe, packet_ns):
         return f"{words} {getattr(rxe, count)} / {median(values):g} ({values[0]}–{values[-1]})"
     packets = LOSSY["messages"] * LOSSY["packets"]
     return f"loss {LOSSY['loss']:g}, {packets} packets: " + ", ".join(
-        cell(*pair) for pair in Account.COUNTS.items())
+        cell(*pair) for pair in Account.COUNTS.items() if pair[0] != "gaps")
 
 
 CASES = (models,)
