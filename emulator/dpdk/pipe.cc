@@ -2,6 +2,8 @@
 
 #include <array>
 #include <bit>
+#include <new>
+#include <ranges>
 #include <utility>
 
 #include "emulator/base/random.h"
@@ -60,26 +62,26 @@ Pipe::Pipe(const PipeSetup& setup, std::unique_ptr<link::Link> link,
 size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBurst> bypass) {
   size_t count = 0;
   size_t bypassing = 0;
-  for (const Arrival& arrival : arrivals) {
+  const auto admit = [&](const Arrival& arrival, const roce::FrameView& view, const Look* look)
+      __attribute__((always_inline)) {
     rte_mbuf* packet = arrival.packet;
-    const roce::FrameView view =
-        roce::ParseFrame(FirstSegment(packet), packet->pkt_len, setup_.mtu);
     if (view.malformed || view.truncated || view.super_frame) [[unlikely]]
       note_oddities(view);
     const uint8_t traffic_class = classes_.classify(view);
     if (traffic_class == roce::ClassMap::kBypass) [[unlikely]] {
       bypass[bypassing++] = packet;
-      continue;
+      return;
     }
     uint8_t flags = view.ecn != 0 ? link::kEcnCapable : 0;
     const std::span<const uint8_t> bytes = FirstSegment(packet);
     roce::QpNote note;
-    if (setup_.observer != nullptr) {
+    if (look != nullptr) {
+      Followed& followed = followed_[sequence_ & followed_mask_];
       note = setup_.observer->observer().ingress(setup_.direction, arrival.at, bytes, view,
-                                                 roce::ParseRoce(bytes, view));
+                                                 look->roce, look->hash, followed.passage);
       if (note.entry != roce::kNoQueuePair) {
         flags |= link::kFollowed;
-        followed_[sequence_ & followed_mask_] = {setup_.observer->observer().passage(), sequence_};
+        followed.sequence = sequence_;
       }
     }
     const uint8_t rule = rules_.match(view, arrival.at, bytes, note);
@@ -94,6 +96,17 @@ size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBur
                          .flags = flags,
                          .cause = link::Cause::kNone,
                          .rule = rule};
+  };
+  if (setup_.observer == nullptr) {
+    for (const Arrival& arrival : arrivals) {
+      rte_mbuf* packet = arrival.packet;
+      admit(arrival, roce::ParseFrame(FirstSegment(packet), packet->pkt_len, setup_.mtu), nullptr);
+    }
+  } else {
+    look_at(arrivals);
+    for (size_t i = 0; i < arrivals.size(); ++i) {
+      admit(arrivals[i], looks_[i].frame, &looks_[i]);
+    }
   }
   const std::span<const link::PacketRef> offered(offered_.data(), count);
   const size_t taken = link_->offer(TimeNs{}, offered);
@@ -108,6 +121,27 @@ size_t Pipe::accept(std::span<const Arrival> arrivals, std::span<rte_mbuf*, kBur
     Bump(setup_.ingress->no_buffer);
   }
   return bypassing;
+}
+
+// In rounds, so that what one of them waits for is there for the next.
+void Pipe::look_at(std::span<const Arrival> arrivals) {
+  const roce::QpObserver& observer = setup_.observer->observer();
+  const std::span<Look> looks(looks_.data(), arrivals.size());
+  for (size_t i = 0; i < looks.size(); ++i) {
+    const rte_mbuf* packet = arrivals[i].packet;
+    const std::span<const uint8_t> bytes = FirstSegment(arrivals[i].packet);
+    // In place: a copy would wait for the stores before it.
+    new (&looks[i].frame) roce::FrameView(roce::ParseFrame(bytes, packet->pkt_len, setup_.mtu));
+    new (&looks[i].roce) roce::RoceView(roce::ParseRoce(bytes, looks[i].frame));
+  }
+  const auto is_roce = [](const Look& look) { return look.roce.fault == roce::RoceFault::kNone; };
+  for (Look& look : looks | std::views::filter(is_roce)) {
+    look.hash = roce::QpObserver::Hash(setup_.direction, look.frame, look.roce);
+    observer.prefetch_index(look.hash);
+  }
+  for (const Look& look : looks | std::views::filter(is_roce)) {
+    observer.prefetch_ingress(look.hash);
+  }
 }
 
 void Pipe::apply(TimeNs now, PipeChange& change) {
@@ -129,7 +163,6 @@ size_t Pipe::take_over(std::span<Arrival, kBurst> out) {
 }
 
 rte_mbuf* Pipe::open_altered(const link::PacketRef& ref) {
-  if ((ref.flags & link::kFollowed) != 0) observe(ref);
   if ((ref.flags & link::kDropped) != 0) {
     store_->drop(ref.handle);
     return nullptr;
@@ -146,10 +179,10 @@ rte_mbuf* Pipe::open_altered(const link::PacketRef& ref) {
 }
 
 void Pipe::observe(const link::PacketRef& ref) {
-  const Followed& followed = followed_[ref.sequence & followed_mask_];
-  if (followed.sequence != ref.sequence) return;  // held longer than the plan says
-  setup_.observer->observer().egress(setup_.direction, followed.passage,
-                                     {.entered = store_->arrival(ref.handle),
+  const Followed& seen = followed(ref);
+  if (seen.sequence != ref.sequence) return;  // held longer than the plan says
+  setup_.observer->observer().egress(setup_.direction, seen.passage,
+                                     {.entered = arrival(ref),
                                       .dropped = (ref.flags & link::kDropped) != 0,
                                       .corrupted = (ref.flags & link::kCorrupted) != 0,
                                       .marked = (ref.flags & link::kMarked) != 0});

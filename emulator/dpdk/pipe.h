@@ -88,13 +88,15 @@ class Pipe {
     const size_t count = link_->release_ahead(now, until, out);
     given_until_ = std::max(given_until_, until);
     for (size_t i = 0; i < count; ++i) out[i].flow = setup_.number;  // the hash has been used
+    if (setup_.observer != nullptr) prefetch_followed(out.first(count));
     prefetch_after(count);
     return count;
   }
   // Carries out a ref's verdict: the packet to send, or nullptr where it was dropped or no mbuf is
   // free (`no_buffer` is set then).
   rte_mbuf* open(const link::PacketRef& ref, bool& no_buffer) {
-    constexpr uint8_t kPlain = link::kEcnCapable;
+    constexpr uint8_t kPlain = link::kEcnCapable | link::kFollowed;
+    if ((ref.flags & link::kFollowed) != 0) observe(ref);
     rte_mbuf* packet = (ref.flags & ~kPlain) == 0 ? store_->take(ref.handle) : open_altered(ref);
     no_buffer = packet == nullptr && (ref.flags & link::kDropped) == 0;
     if (no_buffer && (ref.flags & link::kDuplicate) == 0) store_->drop(ref.handle);
@@ -143,6 +145,14 @@ class Pipe {
     const size_t known = link_->upcoming(kBurst - left, {handles.data(), left});
     for (size_t i = 0; i < known; ++i) store_->prefetch(handles[i]);
   }
+  void prefetch_followed(std::span<const link::PacketRef> leaving) const {
+    for (const link::PacketRef& ref : leaving) {
+      if ((ref.flags & link::kFollowed) == 0) continue;
+      setup_.observer->observer().prefetch_egress(followed(ref).passage);
+    }
+  }
+  // Reads the headers of a burst into `looks_`, for the observer.
+  void look_at(std::span<const Arrival> arrivals);
   rte_mbuf* open_altered(const link::PacketRef& ref);
   void note_oddities(const roce::FrameView& view);
   // Tells the observer, which follows it, what became of a packet that is still in the store.
@@ -161,12 +171,21 @@ class Pipe {
     roce::Passage passage;
     uint32_t sequence = 0;
   };
+  const Followed& followed(const link::PacketRef& ref) const {
+    return followed_[ref.sequence & followed_mask_];
+  }
   const uint64_t followed_mask_;
   const std::unique_ptr<Followed[]> followed_;
   uint32_t sequence_ = 0;
   TimeNs given_until_{-1};
   bool changing_ = false;
-  std::array<link::PacketRef, kBurst> offered_;  // scratch of accept()
+  std::array<link::PacketRef, kBurst> offered_;  // scratch of accept(), as `looks_`
+  struct Look {
+    roce::FrameView frame;
+    roce::RoceView roce;
+    uint64_t hash = 0;
+  };
+  std::array<Look, kBurst> looks_;
   CaptureProducer* capture_ = nullptr;
   SpscRing<Arrival> handover_;
   Seqlock<link::DirectionCounters> published_;

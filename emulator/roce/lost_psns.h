@@ -11,8 +11,29 @@
 
 #include "emulator/base/time.h"
 #include "emulator/roce/qp_table.h"
+#include "emulator/roce/roce_view.h"
 
 namespace farspan::roce {
+
+// An arc of the circle of PSNs that holds all that were added since it was empty.
+struct PsnArc {
+  uint32_t from = 0;
+  uint32_t length = 0;
+
+  bool may_hold(uint32_t psn) const { return ((psn - from) & kPsnMask) < length; }
+  void add(uint32_t psn) {
+    if (may_hold(psn)) return;
+    const uint32_t to_it = ((psn - from) & kPsnMask) + 1;
+    const uint32_t from_it = length + ((from - psn) & kPsnMask);
+    if (length == 0) {
+      *this = {psn, 1};
+    } else if (to_it <= from_it) {
+      length = to_it;
+    } else {
+      *this = {psn, from_it};
+    }
+  }
+};
 
 // Whose PSN it is. `epoch` tells apart the queue pairs that had an entry one after the other.
 struct PsnKey {

@@ -31,6 +31,34 @@ struct TapCounters {
   std::array<uint64_t, kAckKindCount> acks{};  // by AckKind; kNone: everything without AETH
 };
 
+// What every packet adds to; the rest of TapCounters changes rarely. Where a tap counts, these
+// stand apart, and the rest is kept with `goodput_bytes` and `acks[kNone]` as what has to be taken
+// off those of all packets (modulo 2^64).
+struct TapBasics {
+  uint64_t packets = 0;
+  uint64_t frame_bytes = 0;
+  uint64_t payload_bytes = 0;
+  uint64_t messages = 0;
+
+  TapBasics& operator+=(const TapBasics& other) {
+    packets += other.packets;
+    frame_bytes += other.frame_bytes;
+    payload_bytes += other.payload_bytes;
+    messages += other.messages;
+    return *this;
+  }
+};
+
+inline TapCounters Together(const TapBasics& basics, TapCounters rest) {
+  rest.packets = basics.packets;
+  rest.frame_bytes = basics.frame_bytes;
+  rest.payload_bytes = basics.payload_bytes;
+  rest.messages = basics.messages;
+  rest.goodput_bytes += basics.payload_bytes;
+  rest.acks[static_cast<size_t>(AckKind::kNone)] += basics.packets;
+  return rest;
+}
+
 // From the moment a lost packet entered the link to the moment its retransmission did.
 struct RecoveryTimes {
   uint64_t count = 0;

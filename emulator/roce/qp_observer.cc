@@ -1,6 +1,8 @@
 #include "emulator/roce/qp_observer.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 
 namespace farspan::roce {
 namespace {
@@ -11,12 +13,55 @@ constexpr uint32_t kMostSkipsKept = 256;      // at one gap
 constexpr int kExpectedSteps = 64;            // per packet
 constexpr uint32_t kLossesPerQueuePair = 16;
 constexpr uint32_t kHintsPerQueuePair = 4;
-constexpr int kGrainsPerRoundTrip = 8;
+constexpr size_t kCacheLine = 64;
 
 bool IsFollowed(OpcodeClass c) { return c != OpcodeClass::kDatagram && c != OpcodeClass::kCnp; }
 
+// Packets that are as long as the path MTU.
+bool SaysPathMtu(Position p) { return p == Position::kFirst || p == Position::kMiddle; }
+
 // What belongs to the PSNs of responses: all but bare acknowledgements, which repeat them freely.
 bool HasOwnPsn(OpcodeClass c) { return IsFollowed(c) && c != OpcodeClass::kAck; }
+
+// A request of one PSN, of which a tap counts no more than TapBasics unless it is out of order.
+bool IsPlain(const Passage& packet) {
+  constexpr auto bit = [](OpcodeClass c) { return 1u << static_cast<int>(c); };
+  constexpr uint32_t kPlain = bit(OpcodeClass::kSend) | bit(OpcodeClass::kWrite) |
+                              bit(OpcodeClass::kAtomic) | bit(OpcodeClass::kFlush);
+  return (kPlain >> static_cast<int>(packet.opcode_class) & 1) != 0 && !packet.ce &&
+         packet.ack == AckKind::kNone;
+}
+
+TapBasics BasicsOf(const Passage& packet, bool fresh) {
+  const bool ends = fresh && EndsMessage(packet.position) && IsRequest(packet.opcode_class);
+  return {.packets = 1,
+          .frame_bytes = packet.frame_bytes,
+          .payload_bytes = packet.payload_bytes,
+          .messages = ends};
+}
+
+bool IsAnswered(const RoceView& request) {
+  return request.service != Service::kUc &&
+         (request.ack_request || request.is(OpcodeClass::kReadRequest) ||
+          request.is(OpcodeClass::kAtomic) || request.is(OpcodeClass::kFlush));
+}
+
+bool SameAddress(const IpAddress& a, const IpAddress& b) {
+  uint64_t x[2];
+  uint64_t y[2];
+  std::memcpy(x, a.data(), 16);
+  std::memcpy(y, b.data(), 16);
+  return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
+
+QpKey KeyOf(uint32_t direction, const FrameView& frame, const RoceView& roce) {
+  return {.src = frame.src,
+          .dst = frame.dst,
+          .dest_qp = roce.dest_qp,
+          .src_qp = roce.src_qp,
+          .ip_version = frame.ip_version,
+          .direction = static_cast<uint8_t>(direction)};
+}
 
 }  // namespace
 
@@ -26,7 +71,11 @@ QpObserver::QpObserver(const ObserverSpec& spec, TimeNs round_trip)
       table_(2 * spec.queue_pairs),
       queues_(table_.capacity()),
       lost_(kLossesPerQueuePair * spec.queue_pairs),
-      hints_(kHintsPerQueuePair * spec.queue_pairs) {}
+      hints_(kHintsPerQueuePair * spec.queue_pairs) {
+  static_assert(offsetof(Queue, got_requests) == kCacheLine);
+  static_assert(offsetof(Queue, requests) == 2 * kCacheLine);
+  static_assert(offsetof(Queue, history) == 2 * kCacheLine + 32);
+}
 
 uint64_t QpObserver::MemoryBytes(const ObserverSpec& spec) {
   return spec.queue_pairs *
@@ -38,20 +87,38 @@ void QpObserver::set_round_trip(TimeNs round_trip) { round_trip_ = round_trip; }
 
 // --- The table -------------------------------------------------------------------------------
 
-uint32_t QpObserver::place(uint32_t direction, TimeNs now, const FrameView& frame,
-                           const RoceView& roce) {
-  const QpTable::Place place = table_.place({.src = frame.src,
-                                             .dst = frame.dst,
-                                             .dest_qp = roce.dest_qp,
-                                             .src_qp = roce.src_qp,
-                                             .ip_version = frame.ip_version,
-                                             .direction = static_cast<uint8_t>(direction)});
-  if (!place.fresh) return place.entry;
-  ++totals_[direction].opened;
+uint64_t QpObserver::Hash(uint32_t direction, const FrameView& frame, const RoceView& roce) {
+  return roce.fault == RoceFault::kNone ? HashOf(KeyOf(direction, frame, roce)) : 0;
+}
+
+void QpObserver::prefetch_ingress(uint64_t hash) const {
+  const uint32_t entry = table_.prefetch_entry(hash);
+  if (entry == QpTable::kNone) return;
+  const Queue& queue = queues_[entry];
+  __builtin_prefetch(&queue.sent_requests);
+  __builtin_prefetch(&queue.got_requests);
+  __builtin_prefetch(&queue.requests);
+}
+
+// Without a key for most: making one costs as much as finding it.
+uint32_t QpObserver::entry_of(uint32_t direction, TimeNs now, const FrameView& frame,
+                              const RoceView& roce, uint64_t hash) {
+  const uint32_t found = table_.find(hash, [&](const QpKey& key) {
+    return key.dest_qp == roce.dest_qp && key.src_qp == roce.src_qp && key.direction == direction &&
+           key.ip_version == frame.ip_version && SameAddress(key.src, frame.src) &&
+           SameAddress(key.dst, frame.dst);
+  });
+  return found != kNoQueuePair ? found : open(direction, now, frame, roce, hash);
+}
+
+uint32_t QpObserver::open(uint32_t direction, TimeNs now, const FrameView& frame,
+                          const RoceView& roce, uint64_t hash) {
+  const QpTable::Place place = table_.place(KeyOf(direction, frame, roce), hash);
+  ++totals_[direction].rest.opened;
   Queue& queue = queues_[place.entry];
   const auto epoch = static_cast<uint16_t>(queue.epoch + 1);
   if (place.evicted) {
-    ++totals_[queue.direction].evicted;
+    ++totals_[queue.direction].rest.evicted;
     part(place.entry);
   }
   queue = {};
@@ -63,8 +130,7 @@ uint32_t QpObserver::place(uint32_t direction, TimeNs now, const FrameView& fram
 }
 
 bool QpObserver::icrc_holds(ObserverTotals& totals, std::span<const uint8_t> bytes,
-                            const FrameView& frame, const RoceView& roce) const {
-  if (!spec_.check_icrc) return true;
+                            const FrameView& frame, const RoceView& roce) {
   if (bytes.size() < roce.icrc_offset() + kIcrcBytes) {
     ++totals.unchecked_icrc;
     return true;
@@ -74,99 +140,126 @@ bool QpObserver::icrc_holds(ObserverTotals& totals, std::span<const uint8_t> byt
   return holds;
 }
 
-void QpObserver::count(TapCounters& tap, const Sight& sight) {
+void QpObserver::count(TapBasics& basics, TapCounters& rest, const Sight& sight) {
   const Passage& packet = sight.packet;
-  const bool ends = sight.fresh && EndsMessage(packet.position);
-  ++tap.packets;
-  tap.frame_bytes += packet.frame_bytes;
-  tap.payload_bytes += packet.payload_bytes;
-  tap.goodput_bytes += sight.fresh ? packet.payload_bytes : 0;
-  tap.messages += ends && IsRequest(packet.opcode_class);
-  tap.responses += ends && IsResponse(packet.opcode_class);
-  tap.repeated += sight.repeated;
-  tap.gaps += sight.skipped != 0;
-  tap.missing += sight.skipped;
-  tap.ce += sight.marked;
-  tap.cnps += packet.opcode_class == OpcodeClass::kCnp;
-  ++tap.acks[static_cast<size_t>(packet.ack)];
+  basics += BasicsOf(packet, sight.fresh);
+  rest.goodput_bytes -= sight.fresh ? 0 : packet.payload_bytes;
+  rest.responses += sight.fresh && EndsMessage(packet.position) && IsResponse(packet.opcode_class);
+  rest.repeated += sight.repeated;
+  rest.gaps += sight.skipped != 0;
+  rest.missing += sight.skipped;
+  rest.ce += sight.marked;
+  rest.cnps += packet.opcode_class == OpcodeClass::kCnp;
+  --rest.acks[static_cast<size_t>(AckKind::kNone)];
+  ++rest.acks[static_cast<size_t>(packet.ack)];
 }
 
 QpNote QpObserver::ingress(uint32_t direction, TimeNs now, std::span<const uint8_t> bytes,
-                           const FrameView& frame, const RoceView& roce) {
-  ObserverTotals& totals = totals_[direction];
+                           const FrameView& frame, const RoceView& roce, uint64_t hash,
+                           Passage& passage) {
+  Totals& totals = totals_[direction];
   QpNote note = NoteOf(roce);
   if (roce.fault != RoceFault::kNone) {
-    totals.faults[static_cast<size_t>(roce.fault)] += roce.fault != RoceFault::kNotRoce;
+    totals.rest.faults[static_cast<size_t>(roce.fault)] += roce.fault != RoceFault::kNotRoce;
     return note;
   }
-  if (!icrc_holds(totals, bytes, frame, roce)) return note;
-  note.entry = place(direction, now, frame, roce);
+  if (spec_.check_icrc && !icrc_holds(totals.rest, bytes, frame, roce)) return note;
+  note.entry = entry_of(direction, now, frame, roce, hash);
   Queue& queue = queues_[note.entry];
   queue.last_seen = now;
-  if (queue.partner != kNoQueuePair) note.src_qp = table_.key(queue.partner).dest_qp;
-  passage_ = Passage();
-  passage_.entry = note.entry;
-  passage_.psn = roce.psn;
-  passage_.frame_bytes = static_cast<uint16_t>(frame.frame_bytes);
-  passage_.payload_bytes = roce.payload_bytes;
-  passage_.opcode_class = roce.opcode_class;
-  passage_.position = roce.position;
-  passage_.ce = frame.ecn == 3;
-  passage_.ack = roce.ack;
-  Sight sight{.packet = passage_, .marked = passage_.ce};
-  if (!IsFollowed(roce.opcode_class)) {
-    sight.fresh = roce.is(OpcodeClass::kDatagram);
-  } else {
-    learn_path_mtu(queue, roce);
-    if (IsRequest(roce.opcode_class)) {
-      enter_request(now, roce, sight);
-      number(queue.requests, sight, note);
-      if (queue.partner == kNoQueuePair) hint(note.entry, now, frame, roce);
-    } else {
-      enter_response(now, frame, roce, sight);
-      if (HasOwnPsn(roce.opcode_class)) number(queue.responses, sight, note);
-    }
+  if (queue.partner != kNoQueuePair) note.src_qp = queue.src_qp;
+  passage.entry = note.entry;
+  passage.psn = roce.psn;
+  passage.span = 1;
+  passage.epoch = queue.epoch;
+  passage.frame_bytes = static_cast<uint16_t>(frame.frame_bytes);
+  passage.payload_bytes = roce.payload_bytes;
+  passage.opcode_class = roce.opcode_class;
+  passage.position = roce.position;
+  passage.ce = frame.ecn == 3;
+  passage.open = false;
+  passage.ack = roce.ack;
+  if (!IsPlain(passage) || !enters_in_order(queue, roce)) {
+    enter(now, frame, roce, passage, note);
+    return note;
   }
-  passage_.epoch = queue.epoch;
-  note.retransmission = sight.repeated;
-  count(queue.counters.ingress, sight);
-  count(totals.sum.ingress, sight);
+  queue.sent_requests.next = PsnAdd(roce.psn, 1);
+  queue.rerunning = false;
+  queue.history.add(roce.psn, 1, now, grain());
+  number(queue.requests, queue.request_starts, true, note);
+  if (queue.partner == kNoQueuePair && IsAnswered(roce)) hint(note.entry, now, frame, roce);
+  const TapBasics basics = BasicsOf(passage, true);
+  queue.entered += basics;
+  totals.entered += basics;
   return note;
 }
 
 void QpObserver::egress(uint32_t direction, const Passage& packet, const Outcome& outcome) {
-  ObserverTotals& totals = totals_[direction];
+  Totals& totals = totals_[direction];
   Queue& queue = queues_[packet.entry];
   const bool known = queue.epoch == packet.epoch;  // else it has been evicted or begun anew
   if (outcome.dropped || outcome.corrupted) {
-    ++(outcome.dropped ? totals.sum.dropped : totals.sum.corrupted);
+    QpCounters& sum = totals.rest.sum;
+    ++(outcome.dropped ? sum.dropped : sum.corrupted);
     if (!known) return;
-    ++(outcome.dropped ? queue.counters.dropped : queue.counters.corrupted);
+    ++(outcome.dropped ? queue.rest.dropped : queue.rest.corrupted);
     if (HasOwnPsn(packet.opcode_class)) leave_not(packet, outcome);
     return;
   }
-  Sight sight{.packet = packet, .marked = packet.ce || outcome.marked};
-  if (known) {
-    if (!IsFollowed(packet.opcode_class)) {
-      sight.fresh = packet.opcode_class == OpcodeClass::kDatagram;
-    } else if (IsRequest(packet.opcode_class)) {
-      leave_request(sight);
-    } else {
-      leave_response(sight);
-    }
-    count(queue.counters.egress, sight);
+  if (!known || outcome.marked || !IsPlain(packet) || !leaves_in_order(queue, packet.psn)) {
+    leave(totals, packet, known, packet.ce || outcome.marked);
+    return;
   }
-  count(totals.sum.egress, sight);
+  queue.got_requests.next = PsnAdd(packet.psn, 1);
+  if (queue.losses == 0) queue.expected = queue.got_requests.next;
+  const TapBasics basics = BasicsOf(packet, true);
+  queue.left += basics;
+  totals.left += basics;
 }
 
 // --- Entering --------------------------------------------------------------------------------
 
-void QpObserver::enter_request(TimeNs now, const RoceView& roce, Sight& sight) {
-  const uint32_t entry = passage_.entry;
-  Queue& queue = queues_[entry];
+// A plain request that is the next, of which there is nothing to learn.
+bool QpObserver::enters_in_order(const Queue& queue, const RoceView& roce) const {
+  const Stream& stream = queue.sent_requests;
+  if (roce.psn != stream.next || !stream.begun || stream.open) return false;
+  return !SaysPathMtu(roce.position) ||
+         (queue.path_mtu == roce.payload_bytes &&
+          (queue.partner == kNoQueuePair || queues_[queue.partner].path_mtu == queue.path_mtu));
+}
+
+// Any packet. ingress() does in short what comes of this for those in order.
+void QpObserver::enter(TimeNs now, const FrameView& frame, const RoceView& roce, Passage& passage,
+                       QpNote& note) {
+  Queue& queue = queues_[note.entry];
+  Sight sight{.packet = passage, .marked = passage.ce};
+  if (!IsFollowed(roce.opcode_class)) {
+    sight.fresh = roce.is(OpcodeClass::kDatagram);
+  } else {
+    if (SaysPathMtu(roce.position)) learn_path_mtu(queue, roce);
+    if (IsRequest(roce.opcode_class)) {
+      enter_request(now, roce, passage, sight);
+      number(queue.requests, queue.request_starts, sight.fresh, note);
+      if (queue.partner == kNoQueuePair && IsAnswered(roce)) hint(note.entry, now, frame, roce);
+    } else {
+      enter_response(note.entry, now, frame, roce, sight);
+      if (HasOwnPsn(roce.opcode_class)) {
+        number(queue.responses, queue.response_starts, sight.fresh, note);
+      }
+    }
+  }
+  passage.epoch = queue.epoch;
+  note.retransmission = sight.repeated;
+  count(queue.entered, queue.rest.ingress, sight);
+  Totals& totals = totals_[queue.direction];
+  count(totals.entered, totals.rest.sum.ingress, sight);
+}
+
+void QpObserver::enter_request(TimeNs now, const RoceView& roce, Passage& packet, Sight& sight) {
+  Queue& queue = queues_[packet.entry];
   Stream& stream = queue.sent_requests;
-  close_read(stream, queue, roce.psn);
-  set_span(queue, roce, passage_);
+  if (stream.open) close_read(stream, queue.sent_read, queue, roce.psn);
+  if (roce.is(OpcodeClass::kReadRequest)) set_span(queue, roce, packet);
   const int32_t ahead = PsnDistance(roce.psn, stream.next);
   const bool far_behind =
       ahead < 0 &&
@@ -174,8 +267,8 @@ void QpObserver::enter_request(TimeNs now, const RoceView& roce, Sight& sight) {
                               : ahead < -kFarBehind);
   if (!stream.begun || ahead > kFarAhead || far_behind) {
     if (stream.begun) {
-      ++queue.counters.restarts;
-      ++totals_[table_.key(entry).direction].sum.restarts;
+      ++queue.rest.restarts;
+      ++totals_[queue.direction].rest.sum.restarts;
     }
     restart(queue, roce.psn);
     sight.fresh = true;
@@ -185,32 +278,33 @@ void QpObserver::enter_request(TimeNs now, const RoceView& roce, Sight& sight) {
     queue.rerunning = false;
   } else {
     sight.repeated = true;
-    enter_retransmission(now, passage_);
+    enter_retransmission(now, packet);
   }
-  if (sight.fresh) advance(stream, passage_);
-  const uint32_t span = passage_.open ? 1 : passage_.span;
-  queue.history.add(roce.psn, span, now, TimeNs{round_trip_.ns / kGrainsPerRoundTrip});
+  if (sight.fresh) advance(stream, queue.sent_read, packet);
+  const uint32_t span = packet.open ? 1 : packet.span;
+  queue.history.add(roce.psn, span, now, grain());
 }
 
 // The stream's next PSN after a packet that is not behind.
-void QpObserver::advance(Stream& stream, const Passage& packet) {
+void QpObserver::advance(Stream& stream, OpenRead& read, const Passage& packet) {
   stream.next = PsnAdd(packet.psn, packet.open ? 1 : packet.span);
   if (!packet.open) return;
-  stream.open_psn = packet.psn;
-  stream.open_bytes = packet.span;
+  stream.open = packet.span != 0;
+  read = {packet.psn, packet.span};
 }
 
 void QpObserver::restart(Queue& queue, uint32_t psn) {
-  queue.sent_requests = {.begun = true, .next = psn};
-  queue.got_requests = {.begun = true, .next = psn};
+  queue.sent_requests = {.next = psn, .begun = true};
+  queue.got_requests = {.next = psn, .begun = true};
   queue.expected = psn;
   queue.any_acknowledged = false;
   queue.rerunning = false;
   queue.history = {};
-  queue.requests.first_known = queue.requests.count + 1;
+  queue.request_starts.first_known = queue.requests.count + 1;
   queue.requests.known = false;
   ++queue.epoch;
   queue.losses = 0;
+  queue.stuck = false;
   if (queue.partner == kNoQueuePair) return;
   queues_[queue.partner].sent_responses = {};
   queues_[queue.partner].got_responses = {};
@@ -226,9 +320,9 @@ void QpObserver::enter_retransmission(TimeNs now, const Passage& packet) {
   queue.rerunning = true;
   queue.rerun_next = PsnAdd(packet.psn, packet.open ? 1 : packet.span);
   if (queue.verdict != Verdict::kInformed) {
-    QpCounters& sum = totals_[table_.key(entry).direction].sum;
+    QpCounters& sum = totals_[queue.direction].rest.sum;
     const bool sure = queue.verdict == Verdict::kSpurious;
-    ++(sure ? queue.counters.spurious : queue.counters.undecided);
+    ++(sure ? queue.rest.spurious : queue.rest.undecided);
     ++(sure ? sum.spurious : sum.undecided);
   }
   if (record != nullptr && record->lost && !record->resent) {
@@ -249,9 +343,8 @@ QpObserver::Verdict QpObserver::judge(const Queue& queue, const LostPsn* record,
 
 // READ and ATOMIC responses begin at any PSN, as requests of other kinds lie between them; within a
 // response they follow on.
-void QpObserver::enter_response(TimeNs now, const FrameView& frame, const RoceView& roce,
-                                Sight& sight) {
-  const uint32_t entry = passage_.entry;
+void QpObserver::enter_response(uint32_t entry, TimeNs now, const FrameView& frame,
+                                const RoceView& roce, Sight& sight) {
   Queue& queue = queues_[entry];
   if (queue.partner == kNoQueuePair) {
     match(entry, frame, roce);
@@ -268,7 +361,7 @@ void QpObserver::enter_response(TimeNs now, const FrameView& frame, const RoceVi
     if (stream.in_message && !StartsMessage(roce.position) && ahead > 0) {
       sight.skipped = static_cast<uint32_t>(ahead);
     }
-    if (!stream.begun) queue.got_responses = {.begun = true, .next = roce.psn};
+    if (!stream.begun) queue.got_responses = {.next = roce.psn, .begun = true};
     stream.begun = true;
     stream.in_message = !EndsMessage(roce.position);
     stream.next = PsnAdd(roce.psn, 1);
@@ -282,21 +375,22 @@ void QpObserver::enter_response(TimeNs now, const FrameView& frame, const RoceVi
   }
 }
 
-void QpObserver::number(Messages& messages, const Sight& sight, QpNote& note) {
-  if (sight.fresh) {
+void QpObserver::number(Messages& messages, Starts& starts, bool fresh, QpNote& note) {
+  if (fresh) {
     if (StartsMessage(note.position)) {
       ++messages.count;
       messages.known = true;
-      messages.starts[messages.count % Messages::kStarts] = note.psn;
+      messages.start = note.psn;
+      starts.psns[messages.count % Starts::kKept] = note.psn;
     }
     if (!messages.known) return;
     note.message = messages.count;
-    note.index = (note.psn - messages.starts[messages.count % Messages::kStarts]) & kPsnMask;
+    note.index = (note.psn - messages.start) & kPsnMask;
     return;
   }
-  for (uint64_t m = messages.count;
-       m >= messages.first_known && m + Messages::kStarts > messages.count; --m) {
-    const int32_t index = PsnDistance(note.psn, messages.starts[m % Messages::kStarts]);
+  for (uint64_t m = messages.count; m >= starts.first_known && m + Starts::kKept > messages.count;
+       --m) {
+    const int32_t index = PsnDistance(note.psn, starts.psns[m % Starts::kKept]);
     if (index < 0) continue;
     note.message = m;
     note.index = static_cast<uint32_t>(index);
@@ -305,8 +399,9 @@ void QpObserver::number(Messages& messages, const Sight& sight, QpNote& note) {
 }
 
 void QpObserver::recovered(uint32_t entry, TimeNs took) {
-  ObserverTotals& totals = totals_[table_.key(entry).direction];
-  queues_[entry].counters.recovery.add(took);
+  Queue& queue = queues_[entry];
+  ObserverTotals& totals = totals_[queue.direction].rest;
+  queue.rest.recovery.add(took);
   totals.sum.recovery.add(took);
   const auto bound = std::lower_bound(kRecoveryBounds.begin(), kRecoveryBounds.end(), took);
   ++totals.recovery[static_cast<size_t>(bound - kRecoveryBounds.begin())];
@@ -314,13 +409,38 @@ void QpObserver::recovered(uint32_t entry, TimeNs took) {
 
 // --- Leaving ---------------------------------------------------------------------------------
 
+// A plain request that is the next, and not one that was lost before; `expected` does not depend on
+// it, or is the next, too.
+bool QpObserver::leaves_in_order(const Queue& queue, uint32_t psn) {
+  const Stream& stream = queue.got_requests;
+  return psn == stream.next && stream.begun && !stream.open &&
+         (queue.losses == 0 || (queue.stuck && !queue.lost_requests.may_hold(psn)));
+}
+
+// Any packet that is delivered. egress() does in short what comes of this for those in order.
+void QpObserver::leave(Totals& totals, const Passage& packet, bool known, bool marked) {
+  Sight sight{.packet = packet, .marked = marked};
+  if (known) {
+    Queue& queue = queues_[packet.entry];
+    if (!IsFollowed(packet.opcode_class)) {
+      sight.fresh = packet.opcode_class == OpcodeClass::kDatagram;
+    } else if (IsRequest(packet.opcode_class)) {
+      leave_request(sight);
+    } else {
+      leave_response(sight);
+    }
+    count(queue.left, queue.rest.egress, sight);
+  }
+  count(totals.left, totals.rest.sum.egress, sight);
+}
+
 void QpObserver::leave_request(Sight& sight) {
   const Passage& packet = sight.packet;
   const uint32_t entry = packet.entry;
   Queue& queue = queues_[entry];
   Stream& stream = queue.got_requests;
   if (!stream.begun) return;
-  close_read(stream, queue, packet.psn);
+  if (stream.open) close_read(stream, queue.got_read, queue, packet.psn);
   const int32_t ahead = PsnDistance(packet.psn, stream.next);
   if (ahead < 0) {
     sight.fresh = leave_late(entry, packet.psn, false);
@@ -333,8 +453,10 @@ void QpObserver::leave_request(Sight& sight) {
     sight.fresh = true;
     sight.skipped = static_cast<uint32_t>(ahead);
     if (ahead > 0) skip(entry, stream.next, packet.psn, false);
-    if (queue.losses != 0) found(entry, lost(entry, packet.psn, false));
-    advance(stream, packet);
+    if (queue.losses != 0 && queue.lost_requests.may_hold(packet.psn)) {
+      found(entry, lost(entry, packet.psn, false));
+    }
+    advance(stream, queue.got_read, packet);
   }
   advance_expected(entry);
 }
@@ -360,7 +482,9 @@ void QpObserver::leave_response(Sight& sight) {
     sight.skipped = static_cast<uint32_t>(PsnDistance(packet.psn, from));
     skip(entry, from, packet.psn, true);
   }
-  if (queue.losses != 0) found(entry, lost(entry, packet.psn, true));
+  if (queue.losses != 0 && queue.lost_responses.may_hold(packet.psn)) {
+    found(entry, lost(entry, packet.psn, true));
+  }
   stream.in_message = !EndsMessage(packet.position);
   stream.next = PsnAdd(packet.psn, 1);
 }
@@ -405,11 +529,13 @@ void QpObserver::skip(uint32_t entry, uint32_t from, uint32_t to, bool response)
 // As far as nothing is missing, some steps at a time: exact once nothing is, or soon after.
 void QpObserver::advance_expected(uint32_t entry) {
   Queue& queue = queues_[entry];
+  if (queue.stuck) return;
   const uint32_t next = queue.got_requests.next;
   for (int step = 0; step < kExpectedSteps && queue.losses != 0; ++step) {
     if (queue.expected == next) return;
     const LostPsn* record = lost(entry, queue.expected, false);
-    if (record != nullptr && record->skipped) return;
+    queue.stuck = record != nullptr && record->skipped;
+    if (queue.stuck) return;
     queue.expected = PsnAdd(queue.expected, 1);
   }
   if (queue.losses == 0) queue.expected = next;

@@ -77,17 +77,29 @@ class QpObserver {
 
   // `direction` is 0 (a to b) or 1. Views are those of `bytes`, the frame's first segment. A frame
   // that is no RoCEv2 packet is counted by its cause.
+  // `passage` is set where it is followed (note.entry).
   QpNote ingress(uint32_t direction, TimeNs now, std::span<const uint8_t> bytes,
-                 const FrameView& frame, const RoceView& roce);
-  // Of the packet that ingress() has just followed.
-  const Passage& passage() const { return passage_; }
-  // For every packet that ingress() followed (note.entry), in the order in which the link gives
-  // them back.
+                 const FrameView& frame, const RoceView& roce, Passage& passage) {
+    return ingress(direction, now, bytes, frame, roce, Hash(direction, frame, roce), passage);
+  }
+  // For every packet that ingress() followed, in the order in which the link gives them back.
   void egress(uint32_t direction, const Passage& packet, const Outcome& outcome);
+
+  // The same for whoever has a burst of packets: first the hash of each, then in a second round
+  // what that leads to, so that all is in cache when the first of them enters. Before they leave,
+  // prefetch_egress() does as much.
+  static uint64_t Hash(uint32_t direction, const FrameView& frame, const RoceView& roce);
+  void prefetch_index(uint64_t hash) const { table_.prefetch_index(hash); }
+  void prefetch_ingress(uint64_t hash) const;
+  QpNote ingress(uint32_t direction, TimeNs now, std::span<const uint8_t> bytes,
+                 const FrameView& frame, const RoceView& roce, uint64_t hash, Passage& passage);
+  void prefetch_egress(const Passage& packet) const {
+    __builtin_prefetch(&queues_[packet.entry].got_requests);
+  }
 
   void set_round_trip(TimeNs round_trip);
 
-  const ObserverTotals& totals(uint32_t direction) const { return totals_[direction]; }
+  ObserverTotals totals(uint32_t direction) const;
   static uint64_t MemoryBytes(const ObserverSpec& spec);
   uint32_t live() const { return table_.size(); }
   uint32_t capacity() const { return table_.capacity(); }
@@ -96,52 +108,79 @@ class QpObserver {
 
  private:
   static constexpr int32_t kFarBehind = 1 << 21;  // of the highest PSN
+  static constexpr int kGrainsPerRoundTrip = 8;
 
   // PSNs of requests, or of responses, as one tap sees them.
   struct Stream {
+    uint32_t next = 0;  // behind the highest
     bool begun = false;
     bool in_message = false;  // the last packet was no message's last
-    uint32_t next = 0;        // behind the highest
-    uint32_t open_psn = 0;    // of a READ request of `open_bytes`, whose last PSN is not known
-    uint32_t open_bytes = 0;
+    bool open = false;        // the last was a READ request whose last PSN is not known
   };
-  // Messages by their starts; the last kStarts are known.
+  struct OpenRead {
+    uint32_t psn = 0;
+    uint32_t bytes = 0;
+  };
   struct Messages {
-    static constexpr uint32_t kStarts = 8;
     uint64_t count = 0;
+    uint32_t start = 0;  // PSN of the current one's first packet
+    bool known = false;  // it was seen
+  };
+  // Of the last kKept messages.
+  struct Starts {
+    static constexpr uint32_t kKept = 8;
+    std::array<uint32_t, kKept> psns{};  // by number
     uint64_t first_known = 1;
-    bool known = false;  // the current one's start was seen
-    std::array<uint32_t, kStarts> starts{};
   };
   enum class Verdict : uint8_t { kInformed, kUndecided, kSpurious };
-  struct Queue {
+  // In lines of the cache, by who touches them: a request in order that enters the first three, one
+  // that leaves the second.
+  struct alignas(64) Queue {
     Stream sent_requests;
-    Stream sent_responses;
-    Stream got_requests;
-    Stream got_responses;
-    uint32_t expected = 0;      // of requests, at the far host
-    uint32_t acknowledged = 0;  // of requests, as far as answers have got back
-    bool any_acknowledged = false;
+    OpenRead sent_read;
+    uint32_t partner = kNoQueuePair;
     bool rerunning = false;  // the last request was a retransmission, with `verdict`
     Verdict verdict = Verdict::kInformed;
     Service service = Service::kRc;
     uint8_t direction = 0;
-    uint16_t epoch = 0;
-    uint16_t mismatches = 0;
-    uint16_t votes = 0;
-    uint16_t path_mtu = 0;
-    uint32_t partner = kNoQueuePair;
-    uint32_t candidate = kNoQueuePair;
-    uint32_t rerun_next = 0;
-    uint32_t losses = 0;  // records in lost_
-    TimeNs first_seen{};
     TimeNs last_seen{};
+    TapBasics entered;
+
+    Stream got_requests;
+    uint32_t expected = 0;  // of requests, at the far host
+    uint32_t losses = 0;    // records in lost_
+    PsnArc lost_requests;   // all of theirs, and others
+    uint16_t epoch = 0;
+    bool any_acknowledged = false;
+    bool stuck = false;  // `expected` is among them, and skipped
+    TapBasics left;
+
     Messages requests;
-    Messages responses;
-    QpCounters counters;
+    uint32_t rerun_next = 0;
+    uint32_t src_qp = 0;  // the partner's destination
+    uint16_t path_mtu = 0;
+    uint16_t mismatches = 0;
+    uint32_t acknowledged = 0;  // of requests, as far as answers have got back
     SendHistory history;
+
+    OpenRead got_read;
+    Starts request_starts;
+    Stream sent_responses;
+    Stream got_responses;
+    PsnArc lost_responses;
+    Messages responses;
+    Starts response_starts;
+    uint32_t candidate = kNoQueuePair;
+    uint16_t votes = 0;
+    TimeNs first_seen{};
+    QpCounters rest;  // of its taps without their basics
   };
-  // What one packet adds at a tap.
+  struct Totals {
+    TapBasics entered;
+    TapBasics left;
+    ObserverTotals rest;  // `rest.sum`: as Queue's
+  };
+  // A packet at a tap.
   struct Sight {
     const Passage& packet;
     bool fresh = false;
@@ -150,16 +189,26 @@ class QpObserver {
     uint32_t skipped = 0;
   };
 
-  uint32_t place(uint32_t direction, TimeNs now, const FrameView& frame, const RoceView& roce);
-  bool icrc_holds(ObserverTotals& totals, std::span<const uint8_t> bytes, const FrameView& frame,
-                  const RoceView& roce) const;
-  static void count(TapCounters& tap, const Sight& sight);
+  uint32_t entry_of(uint32_t direction, TimeNs now, const FrameView& frame, const RoceView& roce,
+                    uint64_t hash);
+  uint32_t open(uint32_t direction, TimeNs now, const FrameView& frame, const RoceView& roce,
+                uint64_t hash);
+  static bool icrc_holds(ObserverTotals& totals, std::span<const uint8_t> bytes,
+                         const FrameView& frame, const RoceView& roce);
+  static void count(TapBasics& basics, TapCounters& rest, const Sight& sight);
+  TimeNs grain() const { return {round_trip_.ns / kGrainsPerRoundTrip}; }
 
-  void enter_request(TimeNs now, const RoceView& roce, Sight& sight);
+  bool enters_in_order(const Queue& queue, const RoceView& roce) const;
+  void enter(TimeNs now, const FrameView& frame, const RoceView& roce, Passage& passage,
+             QpNote& note);
+  void enter_request(TimeNs now, const RoceView& roce, Passage& packet, Sight& sight);
   void enter_retransmission(TimeNs now, const Passage& packet);
   Verdict judge(const Queue& queue, const LostPsn* record, TimeNs now, uint32_t psn) const;
   void restart(Queue& queue, uint32_t psn);
-  void enter_response(TimeNs now, const FrameView& frame, const RoceView& roce, Sight& sight);
+  void enter_response(uint32_t entry, TimeNs now, const FrameView& frame, const RoceView& roce,
+                      Sight& sight);
+  static bool leaves_in_order(const Queue& queue, uint32_t psn);
+  void leave(Totals& totals, const Passage& packet, bool known, bool marked);
   void leave_request(Sight& sight);
   void leave_response(Sight& sight);
   void leave_not(const Passage& packet, const Outcome& outcome);
@@ -175,9 +224,9 @@ class QpObserver {
 
   void learn_path_mtu(Queue& queue, const RoceView& roce);
   static void set_span(const Queue& queue, const RoceView& roce, Passage& packet);
-  static void close_read(Stream& stream, Queue& queue, uint32_t psn);
-  static void advance(Stream& stream, const Passage& packet);
-  static void number(Messages& messages, const Sight& sight, QpNote& note);
+  static void close_read(Stream& stream, const OpenRead& read, Queue& queue, uint32_t psn);
+  static void advance(Stream& stream, OpenRead& read, const Passage& packet);
+  static void number(Messages& messages, Starts& starts, bool fresh, QpNote& note);
 
   void hint(uint32_t entry, TimeNs now, const FrameView& frame, const RoceView& roce);
   void match(uint32_t entry, const FrameView& frame, const RoceView& roce);
@@ -186,13 +235,12 @@ class QpObserver {
   bool is_outstanding(uint32_t entry, uint32_t psn) const;
 
   const ObserverSpec spec_;
-  Passage passage_;
   TimeNs round_trip_{};
   QpTable table_;
   std::vector<Queue> queues_;
   LostPsns lost_;
   PairHints hints_;
-  std::array<ObserverTotals, 2> totals_{};
+  std::array<Totals, 2> totals_{};
 };
 
 }  // namespace farspan::roce

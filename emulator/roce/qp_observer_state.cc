@@ -34,12 +34,16 @@ LostPsn& QpObserver::lost_or_new(uint32_t entry, uint32_t psn, bool response) {
   if (LostPsn* record = lost(entry, psn, response)) return *record;
   LostPsn forgotten;
   Queue& queue = queues_[entry];
+  if (queue.losses == 0) queue.lost_requests = queue.lost_responses = {};
+  (response ? queue.lost_responses : queue.lost_requests).add(psn);
   LostPsn& record = lost_.insert(
       {.entry = entry, .psn = psn, .epoch = queue.epoch, .response = response}, forgotten);
   ++queue.losses;
-  if (forgotten.present && queues_[forgotten.key.entry].epoch == forgotten.key.epoch) {
-    --queues_[forgotten.key.entry].losses;
-    ++totals_[table_.key(entry).direction].forgotten_losses;
+  Queue& other = queues_[forgotten.key.entry];
+  if (forgotten.present && other.epoch == forgotten.key.epoch) {
+    --other.losses;
+    other.stuck = false;
+    ++totals_[queue.direction].rest.forgotten_losses;
   }
   return record;
 }
@@ -48,34 +52,33 @@ void QpObserver::found(uint32_t entry, LostPsn* record) {
   if (record == nullptr) return;
   record->present = false;
   --queues_[entry].losses;
+  queues_[entry].stuck = false;
 }
 
 // --- Reading packets -------------------------------------------------------------------------
 
 void QpObserver::learn_path_mtu(Queue& queue, const RoceView& roce) {
-  if (roce.position != Position::kFirst && roce.position != Position::kMiddle) return;
   queue.path_mtu = roce.payload_bytes;
   if (queue.partner != kNoQueuePair) queues_[queue.partner].path_mtu = roce.payload_bytes;
 }
 
 void QpObserver::set_span(const Queue& queue, const RoceView& roce, Passage& packet) {
-  if (!roce.is(OpcodeClass::kReadRequest)) return;
   packet.open = queue.path_mtu == 0;
   packet.span = packet.open ? roce.dma_length : PsnsOf(roce.dma_length, queue.path_mtu);
 }
 
 // Where the path MTU is not known yet, the next PSN says how many a READ has taken.
-void QpObserver::close_read(Stream& stream, Queue& queue, uint32_t psn) {
-  if (stream.open_bytes == 0 || PsnDistance(psn, stream.open_psn) <= 0) return;
-  const uint32_t span = (psn - stream.open_psn) & kPsnMask;
+void QpObserver::close_read(Stream& stream, const OpenRead& read, Queue& queue, uint32_t psn) {
+  if (PsnDistance(psn, read.psn) <= 0) return;
+  const uint32_t span = (psn - read.psn) & kPsnMask;
   int fitting = 0;
   uint16_t path_mtu = 0;
   for (uint16_t mtu = 256; mtu <= 4096; mtu = static_cast<uint16_t>(mtu * 2)) {
-    if (PsnsOf(stream.open_bytes, mtu) != span) continue;
+    if (PsnsOf(read.bytes, mtu) != span) continue;
     ++fitting;
     path_mtu = mtu;
   }
-  stream.open_bytes = 0;
+  stream.open = false;
   if (fitting == 0) return;
   stream.next = psn;
   if (fitting == 1 && queue.path_mtu == 0) queue.path_mtu = path_mtu;
@@ -84,9 +87,6 @@ void QpObserver::close_read(Stream& stream, Queue& queue, uint32_t psn) {
 // --- Matching --------------------------------------------------------------------------------
 
 void QpObserver::hint(uint32_t entry, TimeNs now, const FrameView& frame, const RoceView& roce) {
-  const bool answered = roce.ack_request || roce.is(OpcodeClass::kReadRequest) ||
-                        roce.is(OpcodeClass::kAtomic) || roce.is(OpcodeClass::kFlush);
-  if (!answered || roce.service == Service::kUc) return;
   const uint64_t pair = HashOfPair(frame.src, frame.dst, frame.ip_version);
   const TimeNs memory{4 * round_trip_.ns + 100'000'000};
   hints_.note(HintKey(pair, roce.psn), entry, now, memory);
@@ -114,7 +114,9 @@ void QpObserver::vote(uint32_t entry, uint32_t candidate) {
   if (queue.votes < kVotes) return;
   Queue& other = queues_[candidate];
   queue.partner = candidate;
+  queue.src_qp = table_.key(candidate).dest_qp;
   other.partner = entry;
+  other.src_qp = table_.key(entry).dest_qp;
   if (queue.path_mtu == 0) queue.path_mtu = other.path_mtu;
   if (other.path_mtu == 0) other.path_mtu = queue.path_mtu;
 }
@@ -150,7 +152,7 @@ QpSnapshot QpObserver::snapshot(uint32_t entry) const {
   out.service = queue.service;
   out.matched = queue.partner != kNoQueuePair;
   out.dest_qp = key.dest_qp;
-  out.src_qp = out.matched ? table_.key(queue.partner).dest_qp : key.src_qp;
+  out.src_qp = out.matched ? queue.src_qp : key.src_qp;
   out.path_mtu = queue.path_mtu;
   out.next_psn = queue.sent_requests.next;
   out.expected_psn = queue.expected;
@@ -158,7 +160,17 @@ QpSnapshot QpObserver::snapshot(uint32_t entry) const {
   out.outstanding_losses = queue.losses;
   out.first_seen = queue.first_seen;
   out.last_seen = queue.last_seen;
-  out.counters = queue.counters;
+  out.counters = queue.rest;
+  out.counters.ingress = Together(queue.entered, queue.rest.ingress);
+  out.counters.egress = Together(queue.left, queue.rest.egress);
+  return out;
+}
+
+ObserverTotals QpObserver::totals(uint32_t direction) const {
+  const Totals& totals = totals_[direction];
+  ObserverTotals out = totals.rest;
+  out.sum.ingress = Together(totals.entered, out.sum.ingress);
+  out.sum.egress = Together(totals.left, out.sum.egress);
   return out;
 }
 

@@ -90,14 +90,35 @@ class QpTable {
   }
 
   // Where it is, or now will be.
-  Place place(const QpKey& key) {
-    const auto hash = static_cast<uint32_t>(HashOf(key));
-    const uint32_t found = lookup(key, hash);
+  // As find(), by `is(key)`; `hash` is the key's.
+  template <typename Is>
+  uint32_t find(uint64_t hash, Is is) {
+    const auto short_hash = static_cast<uint32_t>(hash);
+    for (size_t at = hash & mask_; index_[at].entry != kNone; at = (at + 1) & mask_) {
+      if (index_[at].hash != short_hash || !is(entries_[index_[at].entry].key)) continue;
+      entries_[index_[at].entry].used = true;
+      return index_[at].entry;
+    }
+    return kNone;
+  }
+
+  Place place(const QpKey& key) { return place(key, HashOf(key)); }
+  Place place(const QpKey& key, uint64_t hash) {
+    const uint32_t found = lookup(key, static_cast<uint32_t>(hash));
     if (found != kNone) {
       entries_[found].used = true;
       return {.entry = found};
     }
-    return insert(key, hash);
+    return insert(key, static_cast<uint32_t>(hash));
+  }
+
+  // Bring in, for place() soon to come, what it will look at: the index for a key's hash, and then
+  // the entry that this leads to, most likely its own. kNone where there is none.
+  void prefetch_index(uint64_t hash) const { __builtin_prefetch(&index_[hash & mask_]); }
+  uint32_t prefetch_entry(uint64_t hash) const {
+    const uint32_t entry = index_[hash & mask_].entry;
+    if (entry != kNone) __builtin_prefetch(&entries_[entry]);
+    return entry;
   }
 
   uint32_t capacity() const { return static_cast<uint32_t>(entries_.size()); }
@@ -106,7 +127,7 @@ class QpTable {
   const QpKey& key(uint32_t entry) const { return entries_[entry].key; }
 
  private:
-  struct Entry {
+  struct alignas(64) Entry {  // one line of the cache
     QpKey key;
     uint32_t hash = 0;
     bool used = false;

@@ -114,12 +114,11 @@ constexpr std::array<Opcode, 256> kOpcodes = [] {
   return all;
 }();
 
-uint32_t LoadBe24(const uint8_t* p) {
-  return static_cast<uint32_t>(p[0] << 16 | internal::LoadBe16(p + 1));
-}
 uint32_t LoadBe32(const uint8_t* p) {
   return static_cast<uint32_t>(internal::LoadBe16(p)) << 16 | internal::LoadBe16(p + 2);
 }
+// The last three bytes of four.
+uint32_t LoadLast24(const uint8_t* p) { return LoadBe32(p) & 0xffffff; }
 
 AckKind KindOf(uint8_t syndrome) {
   const uint8_t value = syndrome & 0x1f;
@@ -140,14 +139,14 @@ AckKind KindOf(uint8_t syndrome) {
 void ReadHeaders(const uint8_t* p, uint8_t headers, RoceView& out) {
   if (headers == 0) return;
   if ((headers & kDeth) != 0) {
-    out.src_qp = LoadBe24(p + 5);
+    out.src_qp = LoadLast24(p + 4);
     return;
   }
   if ((headers & (kXrceth | kFeth)) != 0) p += HeaderBytes(headers & (kXrceth | kFeth));
   if ((headers & kReth) != 0) out.dma_length = LoadBe32(p + 12);
   if ((headers & kAeth) != 0) {
     out.ack = KindOf(p[0]);
-    out.msn = LoadBe24(p + 1);
+    out.msn = LoadLast24(p);
   }
 }
 
@@ -212,8 +211,8 @@ RoceFault Parse(std::span<const uint8_t> bytes, const FrameView& view, RoceView&
   out.bth_offset = view.payload_offset;
   out.payload_offset = static_cast<uint16_t>(view.payload_offset + headers);
   out.payload_bytes = static_cast<uint16_t>(rest - pad);
-  out.dest_qp = LoadBe24(bth + 5);
-  out.psn = LoadBe24(bth + 9);
+  out.dest_qp = LoadLast24(bth + 4);
+  out.psn = LoadLast24(bth + 8);
   ReadHeaders(bth + kBthBytes, opcode.headers, out);
   return RoceFault::kNone;
 }

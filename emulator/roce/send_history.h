@@ -16,7 +16,7 @@ namespace farspan::roce {
 
 class SendHistory {
  public:
-  static constexpr size_t kSegments = 12;
+  static constexpr size_t kSegments = 12;  // `newest_` among them
 
   struct Sent {  // between the two, both included
     TimeNs earliest{};
@@ -24,22 +24,24 @@ class SendHistory {
   };
 
   void add(uint32_t psn, uint32_t span, TimeNs now, TimeNs grain) {
-    Segment& newest = segments_[newest_];
-    if (newest.span != 0 && psn == PsnAdd(newest.psn, newest.span) && now - newest.first < grain) {
-      newest.last_psn = psn;
-      newest.span += span;
-      newest.last = now;
+    if (newest_.span != 0 && psn == PsnAdd(newest_.psn, newest_.span) &&
+        now - newest_.first < grain) {
+      newest_.last_psn = psn;
+      newest_.span += span;
+      newest_.last = now;
       return;
     }
-    newest_ = (newest_ + 1) % kSegments;
-    if (segments_[newest_].span != 0) forgotten_until_ = segments_[newest_].last;
-    segments_[newest_] = {psn, psn, span, now, now};
+    Segment& oldest = older_[next_];
+    if (oldest.span != 0) forgotten_until_ = oldest.last;
+    oldest = newest_;
+    next_ = (next_ + 1) % older_.size();
+    newest_ = {psn, psn, span, now, now};
   }
 
   // The last time that `psn` entered.
   Sent last_sent(uint32_t psn) const {
     for (size_t i = 0; i < kSegments; ++i) {
-      const Segment& s = segments_[(newest_ + kSegments - i) % kSegments];
+      const Segment& s = i == 0 ? newest_ : older_[(next_ + older_.size() - i) % older_.size()];
       if (((psn - s.psn) & kPsnMask) >= s.span) continue;
       if (psn == s.psn) return {s.first, s.first};
       if (psn == s.last_psn) return {s.last, s.last};
@@ -57,8 +59,9 @@ class SendHistory {
     TimeNs last{};
   };
 
-  std::array<Segment, kSegments> segments_{};
-  uint32_t newest_ = 0;
+  Segment newest_;  // first, where its owner may have it in cache
+  std::array<Segment, kSegments - 1> older_{};
+  uint32_t next_ = 0;  // of them to go
   TimeNs forgotten_until_{std::numeric_limits<int64_t>::min()};
 };
 

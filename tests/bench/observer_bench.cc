@@ -56,8 +56,9 @@ void Through(QpObserver& observer, uint32_t direction, TimeNs now, const Bytes& 
   const RoceView roce = ParseRoce(frame, view);
   benchmark::DoNotOptimize(roce);
   if (work == Work::kHeaders) return;
-  benchmark::DoNotOptimize(observer.ingress(direction, now, frame, view, roce));
-  observer.egress(direction, observer.passage(), {.entered = now});
+  Passage passage;
+  benchmark::DoNotOptimize(observer.ingress(direction, now, frame, view, roce, passage));
+  observer.egress(direction, passage, {.entered = now});
 }
 
 void BM_Observer(benchmark::State& state, Work work, int ip_version, size_t payload) {

@@ -52,12 +52,13 @@ class Link {
                                         .good_icrc = false});
     const FrameView view = ParseFrame(bytes, static_cast<uint32_t>(bytes.size()), 0);
     const RoceView roce = ParseRoce(bytes, view);
-    const QpNote note = observer_.ingress(direction, now_, bytes, view, roce);
+    Passage passage;
+    const QpNote note = observer_.ingress(direction, now_, bytes, view, roce, passage);
     FARSPAN_CHECK((note.entry == kNoQueuePair) == (roce.fault != RoceFault::kNone));
     if (note.entry == kNoQueuePair) return;
     FARSPAN_CHECK(note.entry < observer_.live());
     held_.push_back({direction,
-                     observer_.passage(),
+                     passage,
                      {.entered = now_,
                       .dropped = (in[7] & 7) == 1,
                       .corrupted = (in[7] & 7) == 2,

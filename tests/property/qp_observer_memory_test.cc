@@ -31,9 +31,10 @@ TEST(QpObserverMemory, IsFixedAtConstruction) {
   for (uint32_t i = 0; i < 2 * kQueuePairs; ++i) {
     roce.dest_qp = i % kQueuePairs;
     roce.psn = 2 * (i / kQueuePairs);
-    const QpNote note = observer->ingress(0, TimeNs{i}, {}, frame, roce);
+    Passage passage;
+    const QpNote note = observer->ingress(0, TimeNs{i}, {}, frame, roce, passage);
     ASSERT_NE(note.entry, kNoQueuePair);
-    observer->egress(0, observer->passage(), {.entered = TimeNs{i}, .dropped = i % 3 == 0});
+    observer->egress(0, passage, {.entered = TimeNs{i}, .dropped = i % 3 == 0});
   }
   const uint64_t during = allocations - before;
   EXPECT_EQ(during, 0u);

@@ -140,7 +140,7 @@ class Play {
     }
     return {};
   }
-  const ObserverTotals& totals() const { return observer_.totals(0); }
+  ObserverTotals totals() const { return observer_.totals(0); }
   uint32_t psn(Number n) const {
     return PsnAdd(story_.first_psn, static_cast<uint32_t>(n) & kPsnMask);
   }
@@ -148,7 +148,7 @@ class Play {
 
  private:
   struct Flight {
-    Passage passage;
+    Passage passage{};
     Number n = 0;
     TimeNs sent{};
     TimeNs at{};
@@ -188,13 +188,12 @@ class Play {
     const auto [frame, roce] = request(n);
     const bool again = model_.last_sent.count(n) != 0;
     model_.send(n, now_, TimeNs{2 * story_.delay_ns});
-    const QpNote note = observer_.ingress(0, now_, {}, frame, roce);
+    Flight flight{.n = n, .sent = now_, .at = now_ + TimeNs{story_.delay_ns}};
+    const QpNote note = observer_.ingress(0, now_, {}, frame, roce, flight.passage);
     wrong_notes_ += note.retransmission != again;
     const uint64_t message = static_cast<uint64_t>(n / story_.message) + 1;
     const bool numbered = note.message != 0 || !again;
     wrong_notes_ += numbered && (note.message != message || note.index != n % story_.message);
-    Flight flight{
-        .passage = observer_.passage(), .n = n, .sent = now_, .at = now_ + TimeNs{story_.delay_ns}};
     flight.dropped = chance(story_.loss);
     flight.corrupted = !flight.dropped && chance(story_.corruption);
     const bool lost = flight.dropped || flight.corrupted;
@@ -268,8 +267,9 @@ class Play {
     roce.ack = nak ? AckKind::kPsnSequenceError : AckKind::kAck;
     roce.dest_qp = kBackQp;
     roce.psn = psn(n);
-    observer_.ingress(1, now_, {}, frame, roce);
-    observer_.egress(1, observer_.passage(), {.entered = now_, .dropped = chance(story_.loss)});
+    Passage passage;
+    observer_.ingress(1, now_, {}, frame, roce, passage);
+    observer_.egress(1, passage, {.entered = now_, .dropped = chance(story_.loss)});
     acks_.push_back({n, now_ + TimeNs{story_.delay_ns}, nak});
   }
 

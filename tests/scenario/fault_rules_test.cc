@@ -87,7 +87,9 @@ class Bench {
     }
     const auto size = static_cast<uint32_t>(bytes.size());
     const roce::FrameView view = roce::ParseFrame(bytes, size, 0);
-    const roce::QpNote note = observer_.ingress(0, at, bytes, view, roce::ParseRoce(bytes, view));
+    roce::Passage passage;
+    const roce::QpNote note =
+        observer_.ingress(0, at, bytes, view, roce::ParseRoce(bytes, view), passage);
     const link::PacketRef ref{.handle = handle,
                               .due = at,
                               .wire_bytes = link::WireBytes(size),

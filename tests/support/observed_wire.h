@@ -57,8 +57,8 @@ class ObservedWire {
     Packet packet{.direction = direction, .entered = now, .bytes = std::move(bytes)};
     packet.frame = roce::ParseFrame(packet.bytes, static_cast<uint32_t>(packet.bytes.size()), 0);
     packet.roce = roce::ParseRoce(packet.bytes, packet.frame);
-    packet.note = observer_.ingress(direction, now, packet.bytes, packet.frame, packet.roce);
-    packet.passage = observer_.passage();
+    packet.note =
+        observer_.ingress(direction, now, packet.bytes, packet.frame, packet.roce, packet.passage);
     return packet;
   }
 

@@ -23,8 +23,9 @@ void Pass(roce::QpObserver& observer, uint32_t queue_pair, uint32_t psn) {
   roce.payload_bytes = 100;
   roce.dest_qp = queue_pair;
   roce.psn = psn;
-  observer.ingress(0, {}, {}, frame, roce);
-  observer.egress(0, observer.passage(), {});
+  roce::Passage passage;
+  observer.ingress(0, {}, {}, frame, roce, passage);
+  observer.egress(0, passage, {});
 }
 
 TEST(LinkObserver, IsReadWhileItWorks) {
