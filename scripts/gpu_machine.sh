@@ -70,7 +70,8 @@ command -v nvcc >/dev/null || { say 'nvcc is missing: NCCL was not tried'; exit 
 read -r library header < <(find_nccl) || { say 'no libnccl with nccl.h here: NCCL was not tried'; exit 3; }
 say "NCCL is $library"
 nvcc -std=c++17 -O2 -I"$header" -o "$scratch/nccl_two_ranks" "$root/tests/gpu/nccl_two_ranks.cu" \
-  "$library" -Xlinker "-rpath=$(dirname "$library")" 2>&1 | tee -a "$log"
+  -Xlinker "$library" -Xlinker "-rpath=$(dirname "$library")" 2>&1 | tee -a "$log" ||
+  { say 'the program of two ranks does not build: NCCL was not tried'; exit 3; }
 
 two_ranks two-hostids farspan-site-0 farspan-site-1
 two_ranks one-hostid farspan-site farspan-site
