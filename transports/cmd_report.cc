@@ -1,5 +1,9 @@
-// farspan report FILE…: comparisons as one HTML page, and their plots as SVG and CSV.
+// farspan report FILE…: comparisons as one HTML page, and their plots as SVG, CSV and PDF.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <system_error>
@@ -36,13 +40,33 @@ std::vector<std::string> FilesOf(const std::vector<std::string>& paths) {
   return files;
 }
 
-Result<void> WritePlots(const std::string& directory, const testbed::CompareRecord& record) {
+// librsvg's own program; fonts and all are its.
+Result<void> WritePdf(const std::string& base) {
+  const std::string svg = base + ".svg", pdf = base + ".pdf";
+  const pid_t child = fork();
+  if (child == 0) {
+    execlp("rsvg-convert", "rsvg-convert", "--format=pdf", "--output", pdf.c_str(), svg.c_str(),
+           nullptr);
+    std::_Exit(127);
+  }
+  int status = 0;
+  if (child > 0 && waitpid(child, &status, 0) == child && status == 0) return {};
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+    return Fail(ErrorCode::kMachine, "rsvg-convert is missing: apt install librsvg2-bin", "--pdf");
+  }
+  return Fail(ErrorCode::kIo, "rsvg-convert could not write '" + pdf + "'", "--pdf");
+}
+
+Result<void> WritePlots(const std::string& directory, bool as_pdf,
+                        const testbed::CompareRecord& record) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   for (const testbed::ReportPlot& plot : testbed::PlotsOf(record)) {
     const std::string base = directory + "/" + plot.name;
     if (auto written = WriteText(base + ".svg", plot.svg, "--plots"); !written) return written;
     if (auto written = WriteText(base + ".csv", plot.csv, "--plots"); !written) return written;
+    if (!as_pdf) continue;
+    if (auto written = WritePdf(base); !written) return written;
   }
   return {};
 }
@@ -53,7 +77,8 @@ Result<void> Run(const po::variables_map& values) {
     auto record = testbed::LoadCompare(file);
     if (!record) return tl::unexpected(record.error());
     if (values.count("plots") > 0) {
-      const auto written = WritePlots(values["plots"].as<std::string>(), *record);
+      const auto written =
+          WritePlots(values["plots"].as<std::string>(), values.count("pdf") > 0, *record);
       if (!written) return written;
     }
     records.push_back(std::move(*record));
@@ -71,10 +96,14 @@ int CmdReport(const std::vector<std::string>& args) {
   auto add = options.visible.add_options();
   add("output,o", po::value<std::string>()->default_value("report.html"), "the page");
   add("plots", po::value<std::string>(), "a directory for each plot's SVG and CSV");
+  add("pdf", "each plot as PDF too (rsvg-convert)");
   bool help = false;
   const auto values = cli::Parse(options, args, help);
   if (!values) return cli::Report(values.error());
   if (help) return cli::kExitGood;
+  if (values->count("pdf") > 0 && values->count("plots") == 0) {
+    return cli::Report({ErrorCode::kInvalid, "needs --plots DIR to write to", "--pdf"});
+  }
   if (values->count("file") == 0) {
     return cli::Report({ErrorCode::kInvalid, "which files? See farspan report --help", {}});
   }

@@ -53,9 +53,9 @@ transport = "rc-gbn"
     text << in.rdbuf();
     return text.str();
   }
-  test::Outcome farspan(const std::string& arguments) const {
-    return Execute("cd " + directory_.string() + " && " + FARSPAN_PROGRAM + " " + arguments +
-                   " 2>&1");
+  test::Outcome farspan(const std::string& arguments, const std::string& environment = {}) const {
+    return Execute("cd " + directory_.string() + " && " + environment + FARSPAN_PROGRAM + " " +
+                   arguments + " 2>&1");
   }
 
  private:
@@ -131,6 +131,17 @@ TEST_F(CompareCommand, AReportDrawsWhatWasCompared) {
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 5);
 }
 
+TEST_F(CompareCommand, PlotsBecomePdfWhereRsvgConvertIs) {
+  ASSERT_EQ(farspan("compare ./small.toml --json run.json").exit_code, 0);
+  const auto without = farspan("report run.json --plots plots --pdf", "PATH=/nowhere ");
+  EXPECT_EQ(without.exit_code, 3) << without.output;
+  EXPECT_NE(without.output.find("apt install librsvg2-bin"), std::string::npos) << without.output;
+  if (Execute("command -v rsvg-convert").exit_code != 0) GTEST_SKIP() << "no rsvg-convert here";
+  const auto run = farspan("report run.json --plots plots --pdf");
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_EQ(read("plots/small-loss-262144.pdf").substr(0, 5), "%PDF-");
+}
+
 TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
   write("bad.json", "{\"schema\": \"farspan.bench.v1\"}");
   for (const auto& [arguments, word] :
@@ -147,6 +158,7 @@ TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"gate bad.json", "is not what farspan compare --json writes"},
         {"gate ./small.toml", "small.toml"},
         {"report", "which files"},
+        {"report ./small.toml --pdf", "needs --plots"},
         {"report none.json", "cannot be read"}}) {
     const auto run = farspan(arguments);
     EXPECT_EQ(run.exit_code, 2) << arguments << run.output;
