@@ -6,11 +6,11 @@
 // measured minimum, so the target is minimum + queue, with the paper's flow scaling (small windows
 // get a longer target, which is what makes equal flows equal).
 // Added for long paths, where one packet per round trip would take minutes: slow start until the
-// target is first reached, and growth that doubles after every kFastRounds round trips below the
-// target (TIMELY's hyperactive increase, SIGCOMM'15, section 4.4, made geometric). The minimum is
-// refreshed every 10 s by a round trip at kDrainGain of the window (as BBR's ProbeRTT), or a flow
-// that comes late would take a standing queue for distance. Not modelled: separate end-host delay
-// and window; windows below one packet.
+// target is first reached, and growth that doubles with every round trip below the target after the
+// first kFastRounds (TIMELY's hyperactive increase, SIGCOMM'15, section 4.4, made geometric). The
+// minimum is refreshed every 10 s by a round trip at kDrainGain of the window (as BBR's ProbeRTT),
+// or a flow that comes late would take a standing queue for distance. Not modelled: separate
+// end-host delay and window; windows below one packet.
 #include <algorithm>
 #include <cmath>
 
@@ -108,7 +108,7 @@ class Swift final : public Controller {
     if (slow_start_) {
       window_ += acked;
     } else {
-      const double doublings = std::min(calm_rounds_ / kFastRounds, 40);
+      const double doublings = std::clamp(calm_rounds_ - kFastRounds, 0, 40);
       const double per_round =
           std::min(packet_ * std::exp2(doublings), std::max(window_ / 4, packet_));
       window_ += per_round * acked / window_;
