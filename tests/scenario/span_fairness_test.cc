@@ -41,6 +41,29 @@ TEST_P(EqualFlows, ShareTheBottleneckAndFillIt) {
   EXPECT_LE(share.first + share.second, 1.001 * most);
 }
 
+// The lab's link: 200 Mb/s, 20 ms, a queue of one round trip, datagrams for an MTU of 1500. Where
+// everything stands still for longer than a round trip once a second, each time costs Span one
+// reduction, which TCP's 200 ms of patience spares it; but it does not starve.
+struct Beside {
+  TimeNs stall;
+  double least, most;  // Span's part
+};
+class BesideTcp : public testing::TestWithParam<Beside> {};
+INSTANTIATE_TEST_SUITE_P(Span, BesideTcp,
+                         testing::Values(Beside{0_ms, 0.15, 0.6}, Beside{25_ms, 0.06, 0.5}));
+
+TEST_P(BesideTcp, CubicDoesNotStarveBesideTheKernels) {
+  SharedBottleneck network({200_mbps, 10_ms, 500'000, 1'408, GetParam().stall});
+  network.add_tcp("cubic", 20_ms);
+  network.add("cubic", 20_ms);
+  const Share share = Measure(network, 5_s, 30_s);
+  const double sum = share.first + share.second;
+  EXPECT_GE(sum, 0.85 * 200e6);
+  EXPECT_LE(sum, 200e6);
+  EXPECT_GE(share.second, GetParam().least * sum) << share.first << " " << share.second;
+  EXPECT_LE(share.second, GetParam().most * sum) << share.first << " " << share.second;
+}
+
 // The twin: what does not react takes what it asks for, and the index says so.
 TEST(UnequalFlows, AFlowThatIgnoresLossTakesMore) {
   SharedBottleneck network({});

@@ -27,6 +27,20 @@ link::DirectionSpec Wire(Rate rate, TimeNs delay, uint64_t queue_bytes) {
 
 }  // namespace
 
+// What an engine or a host does that does not get to run: the path is longer for a moment, and
+// nothing overtakes.
+void AddStalls(TimeNs stall, link::DirectionSpec& spec) {
+  const link::PathSpec usual = spec.lanes[0].path;
+  link::PathSpec longer = usual;
+  longer.delay = usual.delay + stall;
+  spec.order = link::OrderPolicy::kKeep;
+  for (int64_t second = 1; second <= 60; ++second) {
+    const TimeNs at{second * 1'000'000'000};
+    spec.timeline.push_back({at, false, link::SetPath{0, longer}});
+    spec.timeline.push_back({at + TimeNs{1'000'000}, false, link::SetPath{0, usual}});
+  }
+}
+
 // Keeps kDepth messages under way.
 class SharedBottleneck::Flow final : public ProgressListener {
  public:
@@ -72,8 +86,9 @@ class SharedBottleneck::Flow final : public ProgressListener {
 
 SharedBottleneck::SharedBottleneck(const BottleneckOptions& options) : options_(options) {
   RegisterControllers();
-  wire_ = Must(network_.add_wire(Wire(options.rate, options.delay, options.queue_bytes),
-                                 {.link = "shared"}, {1u << 16}));
+  link::DirectionSpec shared = Wire(options.rate, options.delay, options.queue_bytes);
+  if (options.stall.ns > 0) AddStalls(options.stall, shared);
+  wire_ = Must(network_.add_wire(shared, {.link = "shared"}, {1u << 16}));
 }
 
 SharedBottleneck::~SharedBottleneck() = default;

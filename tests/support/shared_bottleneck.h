@@ -21,6 +21,7 @@ struct BottleneckOptions {
   TimeNs delay{5'000'000};           // of the shared wire, one way
   uint64_t queue_bytes = 2'500'000;  // in front of it
   uint32_t payload_bytes = 4096;     // of Span's datagrams and TCP's segments
+  TimeNs stall{};                    // once a second nothing arrives for so long, then all at once
 };
 
 class SharedBottleneck {
