@@ -90,7 +90,7 @@ typedef enum fsk_type FSK_32_BITS { FSK_FP32 = 0, FSK_BF16 = 1, FSK_FP16 = 2 } f
  * around it in 2^-b of a step, f = 0 … 2^b, to nearest even, and takes the upper one (in magnitude
  * for fp8) where f + r ≥ 2^b, r being b random bits: with the probability f × 2^-b. So a value that
  * has a code of its own keeps it, and the mean over r is within 2^-(b + 1) of a step of y. b is 8
- * for FSK_INT8 and 7 for FSK_FP8_E4M3, whose steps are smaller than 2^-3 of a normal y: the mean is
+ * for FSK_INT8 and 7 for FSK_FP8_E4M3, whose steps are at most 2^-3 of a normal y: the mean is
  * within 2^-11 of it there, closer than bf16 is to what it rounds.
  *
  * A NaN or an infinity poisons its group: the scale is NaN, the codes are 0, and the whole group

@@ -313,19 +313,12 @@ FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t gr
                   _mm512_mul_ps(inverse, _mm512_set1_ps(PackedCodes<Code, kStochastic>::kFactor)));
   memcpy(scales, scale, groups * sizeof(float));
   alignas(64) uint8_t random[kTileGroups * kGroup];
-  if constexpr (kStochastic) {
-    if (groups == 1) {
-      RandomOfGroups<1>(first_element, seed, random);
-    } else {
-      for (uint64_t i = 0; i < groups * kGroup; i += 4 * kGroup) {
-        RandomOfGroups<4>(first_element + i, seed, random + i);
-      }
-    }
-  }
+  if constexpr (kStochastic) RandomOfTile(first_element, groups, seed, random);
   for (uint64_t g = 0; g < groups; ++g) {
     for (uint64_t i = g * kGroup; i < (g + 1) * kGroup; i += 64) {
-      if (groups == kTileGroups)
+      if (groups == kTileGroups) {
         Prefetch<sizeof(values[0]) * 64>(values + kTileGroups * kGroup + i);
+      }
       codes.put(
           PackChunk<Type, Code, kStochastic>(values + i, _mm512_set1_ps(factor[g]), random + i));
     }

@@ -93,12 +93,13 @@ struct Lanes<WideSet<kCount>> {
 
 namespace {
 
-// A byte for each element of some groups; one lane of the vectors is one counter.
+// A byte for each element of some groups, whose counters have one high word; one lane of the
+// vectors is one counter.
 template <uint32_t kGroups>
 FARSPAN_INLINE void RandomOfGroups(uint64_t first_element, uint64_t seed, uint8_t* random) {
   constexpr uint32_t kWide = kLanes / 2;
   constexpr uint32_t kCount = kGroups * kGroup / kPhiloxElements / kWide;
-  const uint64_t counter = first_element / kPhiloxElements;  // groups share its high word
+  const uint64_t counter = first_element / kPhiloxElements;
   WideSet<kCount> counters;
   for (uint32_t i = 0; i < kCount; ++i) {
     counters.part[i] = LaneNumbers() + (static_cast<uint32_t>(counter) + i * kWide);
@@ -109,6 +110,24 @@ FARSPAN_INLINE void RandomOfGroups(uint64_t first_element, uint64_t seed, uint8_
     const Wide of_part[4] = {words[0].part[i], words[1].part[i], words[2].part[i],
                              words[3].part[i]};
     StoreByLane(of_part, random + i * kWide * kPhiloxElements);
+  }
+}
+
+// Four groups at a time, up to three too many, but where the counters' high word changes.
+FARSPAN_INLINE void RandomOfTile(uint64_t first_element, uint64_t groups, uint64_t seed,
+                                 uint8_t* random) {
+  constexpr uint32_t kTogether = 4;
+  constexpr uint64_t kElementsOfHighWord = uint64_t{kPhiloxElements} << 32;
+  const uint64_t last = first_element + groups * kGroup - 1;
+  const bool apart =
+      groups == 1 || first_element / kElementsOfHighWord != last / kElementsOfHighWord;
+  for (uint64_t g = 0; g < groups; g += apart ? 1 : kTogether) {
+    const uint64_t element = first_element + g * kGroup;
+    if (apart) {
+      RandomOfGroups<1>(element, seed, random + g * kGroup);
+    } else {
+      RandomOfGroups<kTogether>(element, seed, random + g * kGroup);
+    }
   }
 }
 

@@ -99,15 +99,17 @@ float AnyValue(uint32_t kind, int exponent, std::mt19937& engine) {
   }
 }
 
+// Half of the time ordinary values alone, which have a way of their own.
 std::vector<float> AnyValues(size_t count, std::mt19937 engine) {
+  const bool ordinary = engine() % 2 == 0;
   std::vector<float> values;
   uint32_t kind = 0;
   int exponent = 0;
   while (values.size() < count) {
     if (values.size() % kGroup == 0) {
       constexpr uint32_t kKinds[] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 4};
-      kind = kKinds[engine() % std::size(kKinds)];
-      exponent = static_cast<int>(engine() % 273) - 150;
+      kind = kKinds[engine() % (ordinary ? 9 : std::size(kKinds))];
+      exponent = static_cast<int>(engine() % (ordinary ? 100 : 273)) - (ordinary ? 50 : 150);
     }
     values.push_back(AnyValue(kind, exponent, engine));
   }
