@@ -126,7 +126,7 @@ bool Same(const AheadTrace& a, const AheadTrace& b) {
 
 TEST(LinkAhead, GivesWhatLeavesToTheNanosecond) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  std::vector<uint64_t> seeds = Range(1, 101);
+  std::vector<uint64_t> seeds = Range(1, 51);
 #else
   std::vector<uint64_t> seeds = Range(1, 1'001);
 #endif
@@ -151,12 +151,12 @@ TEST(LinkAhead, GivesWhatLeavesToTheNanosecond) {
   EXPECT_GT(ahead, packets / 10);
 }
 
-// 500 km of glass, a packet every microsecond, 50 us ahead.
+// 500 km of glass, a packet every 2 us, 50 us ahead.
 sim::LinkRun Wire() {
   sim::LinkRun run;
   run.spec = Glass({10'000'000'000}, Length{500'000'000});
   run.capacity.packets = 8'192;
-  run.traffic = Train(4'000, 300, TimeNs{0}, 1_us);
+  run.traffic = Train(2'000, 300, TimeNs{0}, 2_us);
   return run;
 }
 
@@ -169,7 +169,7 @@ uint64_t LostToTheCut(const AheadTrace& trace) {
 TEST(LinkAhead, ACutTakesWhatItMustWhereverItFalls) {
   Dice dice(20261122);
   int unheeded = 0;
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 30; ++i) {
     const TimeNs at{static_cast<int64_t>(dice.below(6'000'000))};
     // Every second one in the last 5 km, which take 24 us: the twins see only those.
     const Length position{500'000'000 -
@@ -190,7 +190,7 @@ TEST(LinkAhead, ACutTakesWhatItMustWhereverItFalls) {
       unheeded += Same(TakeAhead(run, {50_us, live, !live}, seed), due) ? 0 : 1;
     }
   }
-  EXPECT_GT(unheeded, 10);
+  EXPECT_GT(unheeded, 5);
 }
 
 // The twin: a cut at the far end, which the packets of the last 50 us do not foresee.
@@ -198,11 +198,11 @@ TEST(LinkAhead, TakingPacketsAcrossACutGivesMoreThanArrive) {
   sim::LinkRun run = Wire();
   run.spec.timeline = {{3_ms, false, link::Cut{link::kAllLanes, Length{500'000'000}, 200_us}}};
   const uint64_t lost = LostToTheCut(TakeWhenDue(run));
-  EXPECT_EQ(lost, 200u);
+  EXPECT_EQ(lost, 100u);
   EXPECT_EQ(LostToTheCut(TakeAhead(run, {50_us}, 1)), lost);
   const uint64_t by_the_twin = LostToTheCut(TakeAhead(run, {50_us, false}, 1));
   EXPECT_LT(by_the_twin, lost);
-  EXPECT_GE(by_the_twin, lost - 50);
+  EXPECT_GE(by_the_twin, lost - 25);
 }
 
 TEST(LinkAhead, NothingIsDecidedBeyondTheShortestStayAnEventOrATrigger) {
