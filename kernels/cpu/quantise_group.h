@@ -19,7 +19,7 @@ FARSPAN_INLINE float QuantiseGroup(const Group& group, uint64_t first_element, u
     memset(codes, 0, kGroup);
   } else if constexpr (kStochastic) {
     alignas(64) uint8_t random[kGroup];
-    RandomOfGroups<1>(first_element, seed, random);
+    RandomOfTile(first_element, 1, seed, random);
     for (uint32_t v = 0; v < kVectors; ++v) {
       const U code = Code::stochastic(group.x[v] * scale.inverse, LoadVector(random + v * kLanes));
       StoreVector(code, codes + v * kLanes);

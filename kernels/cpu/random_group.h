@@ -113,9 +113,10 @@ FARSPAN_INLINE void RandomOfGroups(uint64_t first_element, uint64_t seed, uint8_
   }
 }
 
-// Four groups at a time, up to three too many, but where the counters' high word changes.
-FARSPAN_INLINE void RandomOfTile(uint64_t first_element, uint64_t groups, uint64_t seed,
-                                 uint8_t* random) {
+// Four groups at a time, up to three too many, but where the counters' high word changes. Not
+// inlined: it is long, and called from many places.
+[[gnu::noinline]] void RandomOfTile(uint64_t first_element, uint64_t groups, uint64_t seed,
+                                    uint8_t* random) {
   constexpr uint32_t kTogether = 4;
   constexpr uint64_t kElementsOfHighWord = uint64_t{kPhiloxElements} << 32;
   const uint64_t last = first_element + groups * kGroup - 1;
