@@ -30,11 +30,11 @@ class CpuDevice final : public Device {
   }
   void release(void* memory) override { std::free(memory); }
 
-  void upload(void* to, const void* from, uint64_t bytes) override { std::memcpy(to, from, bytes); }
-  void download(void* to, const void* from, uint64_t bytes) override {
-    std::memcpy(to, from, bytes);
+  void upload(void* to, const void* from, uint64_t bytes) override { copy(to, from, bytes); }
+  void download(void* to, const void* from, uint64_t bytes) override { copy(to, from, bytes); }
+  void copy(void* to, const void* from, uint64_t bytes) override {
+    if (bytes != 0) std::memcpy(to, from, bytes);  // what is empty may be a null pointer
   }
-  void copy(void* to, const void* from, uint64_t bytes) override { std::memcpy(to, from, bytes); }
 
   double seconds(const std::function<void()>& work, int repeats) override {
     const double start = cpu_time();

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -40,8 +41,8 @@ class Array {
     device.upload(there_.at(), here_.data(), end);
   }
   void fill(Device& device, const std::vector<uint8_t>& contents) {
-    std::memcpy(here_.data() + offsets_[0], contents.data(),
-                std::min(contents.size(), here_.size() - offsets_[0]));
+    std::copy_n(contents.begin(), std::min(contents.size(), here_.size() - offsets_[0]),
+                here_.begin() + static_cast<ptrdiff_t>(offsets_[0]));
     device.upload(there_.at(), here_.data(), here_.size());
   }
   bool same(Device& device) const {

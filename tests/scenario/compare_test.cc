@@ -197,7 +197,8 @@ TEST(Scenarios, EachCommittedOneRuns) {
     EXPECT_EQ(rows.size(), scenario->points.size() * scenario->contenders.size());
     for (const CompareRow& row : rows) {
       EXPECT_EQ(row.failure, "") << file << ": " << scenario->contenders[row.contender].name;
-      EXPECT_GE(row.seconds.mean, row.bound_s * 0.999)
+      // The bound has Span's headers; TCP's are 8 bytes shorter, 0.6 % of the smallest datagram.
+      EXPECT_GE(row.seconds.mean, row.bound_s * 0.994)
           << file << ": " << scenario->contenders[row.contender].name;
     }
   }

@@ -189,7 +189,7 @@ TEST(Congestion, CubicFindsItsThresholdAgainAfterATimeOut) {
     }
     const double before = cubic.window();
     ASSERT_LT(before, 800e3);  // slow start is over
-    for (int i = 0; i < time_outs; ++i) {
+    for (int64_t i = 0; i < time_outs; ++i) {
       const TimeNs now{2'000'000'000 + i * 1'000'000'000};
       cubic.lose(now, now - 500_ms);
       cubic.time_out(now);
