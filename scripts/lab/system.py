@@ -37,15 +37,15 @@ def run(*command, check=True, **options):
     return result.stdout
 
 
-def die_with_parent():
-    """For preexec_fn: the child gets SIGTERM when this process ends, however it ends."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent(by=signal.SIGTERM):
+    """For preexec_fn: the child gets the signal when this process ends, however it ends."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, by)
 
 
-def start(*command, **options):
+def start(*command, dies_by=signal.SIGTERM, **options):
     """Starts a child that cannot outlive this process, in its own session: Ctrl-C is ours first."""
-    return subprocess.Popen([str(c) for c in command], text=True, preexec_fn=die_with_parent,
-                            start_new_session=True, **options)
+    return subprocess.Popen([str(c) for c in command], text=True, start_new_session=True,
+                            preexec_fn=functools.partial(die_with_parent, dies_by), **options)
 
 
 @functools.cache

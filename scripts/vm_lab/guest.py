@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -96,9 +97,10 @@ class Guest:
         self.console.unlink(missing_ok=True)
         try:
             with self.log_file.open("w") as log:
+                # Until the engine serves its wire QEMU waits, and hears no SIGTERM.
                 self.process = start(*self._command(accelerator, kernel, initramfs,
                                                     [theirs.fileno() for _, theirs in ends]),
-                                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                     dies_by=signal.SIGKILL, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      pass_fds=[theirs.fileno() for _, theirs in ends])
         finally:
             for _, theirs in ends:
