@@ -32,7 +32,7 @@ def budgets(**bounds):
 
 
 # What the scenarios judge are counts, rates over seconds and medians: the tails of a machine that
-# others share do not touch them. Where punctuality itself is judged, the engine's defaults stand.
+# others share do not touch them. Where punctuality itself is judged, a scenario sets its own.
 TAILS = budgets(arrival_p99="50 ms", lateness_p99="50 ms", lateness_max="1 s")
 
 

@@ -4,13 +4,15 @@ import signal
 import sys
 import time
 
-from harness import engine, scenario
+from harness import budgets, engine, scenario
 from lab import measure, table
 from lab.engine import Engine
 from lab.table import Row
 from lab.topology import Lab
 
-LINK = ("--wire", "a,b", "--delay", "5 ms", "--rate", "1 Gbps")
+# The same for what must be valid and for what must not; a stop of 200 ms is far beyond them.
+BUDGETS = budgets(arrival_p99="20 ms", lateness_p99="20 ms", lateness_max="50 ms")
+LINK = ("--wire", "a,b", *BUDGETS, "--delay", "5 ms", "--rate", "1 Gbps")
 
 
 def _verdict_row(name, expected, certificate, word=""):
