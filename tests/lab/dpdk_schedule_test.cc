@@ -16,10 +16,9 @@
 #include <string>
 #include <vector>
 
-#include "emulator/dpdk/control_thread.h"
-#include "emulator/dpdk/eal.h"
 #include "emulator/dpdk/site_port.h"
 #include "emulator/link/path.h"
+#include "tests/support/eal_environment.h"
 #include "tests/support/lab.h"
 
 namespace farspan::dpdk {
@@ -75,38 +74,28 @@ uint16_t Note(void*, rte_mbuf** packets, uint16_t count) {
   return count;
 }
 
-class EalEnvironment : public testing::Environment {
+class ClockedEnvironment : public EalEnvironment {
  public:
+  ClockedEnvironment()
+      : EalEnvironment(
+            {.pool = "schedule_test", .mbufs = 4'096, .data_room = 2'048 + RTE_PKTMBUF_HEADROOM}) {}
   void SetUp() override {
-    EalOptions options;
-    options.memory.plan.eal_bytes = uint64_t{64} << 20;
-    options.cpus = CpusAtStart();
-    options.polling_cpus = ChoosePollingCpus(options.cpus, 1).cpus;
-    auto eal = Eal::Start(options);
-    ASSERT_TRUE(eal.has_value()) << eal.error().text();
-    eal_ = std::move(*eal);
-    auto pool = MakePacketPool("schedule_test", 4'096, 2'048 + RTE_PKTMBUF_HEADROOM, 32);
-    ASSERT_TRUE(pool.has_value()) << pool.error().text();
-    pool_ = std::move(*pool);
+    EalEnvironment::SetUp();
     auto clock = EngineClock::Start({.calibration = 300_ms});
     if (clock) clock_ = std::move(*clock);
     device.clock = clock_.get();
   }
   void TearDown() override {
     clock_.reset();
-    pool_.reset();
-    eal_.reset();
+    EalEnvironment::TearDown();
   }
-  rte_mempool* pool() const { return pool_.get(); }
   const EngineClock* clock() const { return clock_.get(); }
 
  private:
-  std::unique_ptr<Eal> eal_;
-  Mempool pool_;
   std::unique_ptr<EngineClock> clock_;
 };
 auto* const environment =
-    static_cast<EalEnvironment*>(testing::AddGlobalTestEnvironment(new EalEnvironment));
+    static_cast<ClockedEnvironment*>(testing::AddGlobalTestEnvironment(new ClockedEnvironment));
 
 // One packet, with its stamp: it came 2 us ago, and 2 us after the last one was read.
 uint16_t Receive(void*, rte_mbuf** packets, uint16_t) {

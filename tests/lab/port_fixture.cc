@@ -9,8 +9,7 @@
 #include <cstring>
 #include <thread>
 
-#include "emulator/dpdk/control_thread.h"
-#include "emulator/dpdk/eal.h"
+#include "tests/support/eal_environment.h"
 
 // libxdp keeps 80 bytes of every umem that DPDK's af_xdp driver gives back.
 // NOLINTNEXTLINE(bugprone-reserved-identifier)
@@ -21,37 +20,25 @@ namespace {
 
 constexpr uint32_t kDataRoom = 12'288;  // MTU 9000 in one mbuf
 
-class EalEnvironment : public testing::Environment {
+class IsolatedEnvironment : public EalEnvironment {
  public:
+  IsolatedEnvironment()
+      : EalEnvironment({.pool = "test",
+                        .mbufs = 8'192,
+                        .data_room = kDataRoom,
+                        .eal_bytes = uint64_t{192} << 20}) {}
   void SetUp() override {
     isolated_ = geteuid() == 0 && unshare(CLONE_NEWNET) == 0;
-    EalOptions options;
-    options.memory.plan.eal_bytes = uint64_t{192} << 20;
-    options.cpus = CpusAtStart();
-    options.polling_cpus = ChoosePollingCpus(options.cpus, 1).cpus;
-    auto eal = Eal::Start(options);
-    ASSERT_TRUE(eal.has_value()) << eal.error().text();
-    eal_ = std::move(*eal);
-    ASSERT_EQ(eal_->polling_lcores().size(), 1u);
-    auto pool = MakePacketPool("test", 8'192, kDataRoom, 32);
-    ASSERT_TRUE(pool.has_value()) << pool.error().text();
-    pool_ = std::move(*pool);
-  }
-  void TearDown() override {
-    pool_.reset();
-    eal_.reset();
+    EalEnvironment::SetUp();
   }
   bool isolated() const { return isolated_; }
-  rte_mempool* pool() const { return pool_.get(); }
 
  private:
   bool isolated_ = false;
-  std::unique_ptr<Eal> eal_;
-  Mempool pool_;
 };
 
 auto* const environment =
-    static_cast<EalEnvironment*>(testing::AddGlobalTestEnvironment(new EalEnvironment));
+    static_cast<IsolatedEnvironment*>(testing::AddGlobalTestEnvironment(new IsolatedEnvironment));
 
 config::PortSpec Spec(config::PortKind kind, const std::string& target) {
   return {.kind = kind, .text = target, .target = target};

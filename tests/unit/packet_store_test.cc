@@ -12,8 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "emulator/dpdk/control_thread.h"
-#include "emulator/dpdk/eal.h"
+#include "tests/support/eal_environment.h"
 
 namespace farspan::dpdk {
 namespace {
@@ -23,33 +22,8 @@ using Bytes = std::vector<uint8_t>;
 constexpr uint32_t kMbufs = 512;
 constexpr uint32_t kDataRoom = 2'048 + RTE_PKTMBUF_HEADROOM;
 
-// EAL starts once in a process, on ordinary memory.
-class EalEnvironment : public testing::Environment {
- public:
-  void SetUp() override {
-    EalOptions options;
-    options.memory.plan.eal_bytes = uint64_t{64} << 20;
-    options.cpus = CpusAtStart();
-    options.polling_cpus = ChoosePollingCpus(options.cpus, 1).cpus;
-    auto eal = Eal::Start(options);
-    ASSERT_TRUE(eal.has_value()) << eal.error().text();
-    eal_ = std::move(*eal);
-    auto pool = MakePacketPool("packet_store_test", kMbufs, kDataRoom, 32);
-    ASSERT_TRUE(pool.has_value()) << pool.error().text();
-    pool_ = std::move(*pool);
-  }
-  void TearDown() override {
-    pool_.reset();
-    eal_.reset();
-  }
-  rte_mempool* pool() const { return pool_.get(); }
-
- private:
-  std::unique_ptr<Eal> eal_;
-  Mempool pool_;
-};
-auto* const environment =
-    static_cast<EalEnvironment*>(testing::AddGlobalTestEnvironment(new EalEnvironment));
+auto* const environment = static_cast<EalEnvironment*>(testing::AddGlobalTestEnvironment(
+    new EalEnvironment({.pool = "packet_store_test", .mbufs = kMbufs, .data_room = kDataRoom})));
 
 rte_mempool* Pool() { return environment->pool(); }
 // Those that hold packets: the store keeps a few in hand.
