@@ -12,69 +12,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/good_run.h"
+
 namespace farspan::dpdk {
 namespace {
 
 using link::Cause;
-
-void Add(std::atomic<uint64_t>& counter, uint64_t by) { counter.fetch_add(by); }
-
-// A wire of two ports and one lcore that did all well: 1,000 frames each way, 10 of them lost.
-struct GoodRun {
-  std::array<PortObservations, 2> seen;
-  LatencyHistogram loop;
-  RunRecord record;
-
-  GoodRun() {
-    loop.add(TimeNs{400}, 1'000'000);
-    record.duration = TimeNs{10'000'000'000};
-    record.seed = 7;
-    record.finished = true;
-    record.clock.tick_hz = 2.6e9;
-    record.clock.rate_uncertainty_ppm = 0.5;
-    record.clock.samples = 40;
-    record.lcores.push_back({.cpu = 3, .spins = true, .loop = &loop, .before = {}, .after = {}});
-    const std::array<std::string, 2> sites{"chicago", "newyork"};
-    for (size_t i = 0; i < 2; ++i) {
-      seen[i].lateness.add(TimeNs{1'000}, 990);
-      seen[i].arrival_uncertainty.add(TimeNs{1'000}, 1'000);
-      PortRecord port;
-      port.name = i == 0 ? "eth1" : "eth2";
-      port.site = sites[i];
-      port.reading.rx_packets = 1'000;
-      port.reading.tx_packets = 990;
-      port.seen = &seen[i];
-      record.ports.push_back(port);
-      DirectionRecord d{"chi-nyc", i == 0 ? "ab" : "ba", sites[i], sites[1 - i], {}, {}};
-      d.counters.offered_packets = 1'000;
-      d.counters.forwarded_packets = 990;
-      drops(d, Cause::kLoss) = 10;
-      record.directions.push_back(d);
-    }
-  }
-
-  static uint64_t& drops(DirectionRecord& d, Cause cause) {
-    return d.counters.dropped_packets[static_cast<size_t>(cause)];
-  }
-  PortReading& reading() { return record.ports[1].reading; }
-  PortObservations& out() { return seen[1]; }  // of the port where direction ab ends
-  DirectionRecord& ab() { return record.directions[0]; }
-  void late_pause() {
-    record.ports[0].pause_priorities = 1 << 3;
-    record.ports[0].pause_gap = TimeNs{1'000'000};
-    seen[0].pause_late_max_ns = 1'000'001;
-  }
-  void drop_at_the_limit() {
-    --ab().counters.dropped_packets[static_cast<size_t>(Cause::kLoss)];
-    ++ab().counters.dropped_packets[static_cast<size_t>(Cause::kTailDrop)];
-  }
-  // One packet less left by that port, one less came out of the link, ...
-  void one_not_sent() { --reading().tx_packets; }
-  void one_not_forwarded() {
-    --ab().counters.forwarded_packets;
-    one_not_sent();
-  }
-};
 
 using Change = std::function<void(GoodRun&)>;
 struct Row {
@@ -335,10 +278,6 @@ const Row kBookRows[] = {
      }},
 };
 
-bool Has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 void Check(const Row& row) {
   SCOPED_TRACE(row.name);
   const auto broken = std::make_unique<GoodRun>();
@@ -420,101 +359,6 @@ TEST(Certificate, LatenessIsSetBesideTheMachines) {
     EXPECT_TRUE(Has(reason, "a bare spin loop on its CPU, before and after: 412 us")) << reason;
   }
   EXPECT_EQ(ReasonsAgainst(run.record).size(), 2u);
-}
-
-TEST(Certificate, JsonHasWhatAReviewerNeeds) {
-  GoodRun run;
-  run.record.ports[0].reading.kernel = KernelCounters{.rx_packets = 1'000, .tx_packets = 990};
-  run.record.lcores[0].before.emplace().add(TimeNs{412'000});
-  run.out().lateness.add(TimeNs{40'000}, 10);
-  run.reading().tx_packets += 10;
-  run.ab().counters.duplicated_packets = 10;
-  run.ab().counters.forwarded_packets += 10;
-  const nlohmann::json json = nlohmann::json::parse(Certify(run.record).json);
-  const auto at = [&](const char* pointer) {
-    const nlohmann::json::json_pointer p(pointer);
-    return json.contains(p) ? json.at(p) : nlohmann::json("absent");
-  };
-  EXPECT_EQ(at("/schema"), "farspan.certificate.v1");
-  EXPECT_EQ(at("/valid"), true);
-  EXPECT_EQ(at("/finished"), true);
-  EXPECT_EQ(at("/reasons"), nlohmann::json::array());
-  EXPECT_TRUE(at("/version").is_string() && at("/version") != "absent");
-  EXPECT_EQ(at("/seed"), 7);
-  EXPECT_EQ(at("/duration_ns"), 10'000'000'000);
-  EXPECT_EQ(at("/clock/error_ppm"), 0.5);
-  EXPECT_EQ(at("/clock/tick_hz"), 2.6e9);
-  EXPECT_EQ(at("/budgets/software/lateness_p99_ns"), 5'000'000);
-  EXPECT_EQ(at("/budgets/clock_ppm"), 5);
-  EXPECT_EQ(at("/lcores/0/cpu"), 3);
-  EXPECT_EQ(at("/lcores/0/loop_gap/max_ns"), 400);
-  EXPECT_EQ(at("/lcores/0/machine_before/max_ns"), 412'000);
-  EXPECT_EQ(at("/lcores/0/machine_before/share_of_time_above_1us"), 1);
-  EXPECT_EQ(at("/lcores/0/machine_after"), nullptr);
-  EXPECT_EQ(at("/ports/1/name"), "eth2");
-  EXPECT_EQ(at("/ports/1/left_at"), "handed");
-  EXPECT_EQ(at("/ports/1/kind"), "af_packet");
-  EXPECT_EQ(at("/ports/1/lateness/count"), 1'000);
-  EXPECT_EQ(at("/ports/1/lateness/p50_ns"), 1'023);  // its bucket's bound
-  EXPECT_EQ(at("/ports/1/lateness/max_ns"), 40'000);
-  EXPECT_EQ(at("/ports/1/lateness/mean_ns"), (990 * 1'000 + 10 * 40'000) / 1'000.0);
-  EXPECT_EQ(at("/ports/1/early"), 0);
-  EXPECT_EQ(at("/ports/1/arrival_uncertainty/p99_ns"), 1'000);
-  EXPECT_EQ(at("/ports/1/own_drops/missed/at_most"), 0);
-  EXPECT_EQ(at("/ports/1/own_drops").size(), OwnDropsOf(run.record.ports[1]).size());
-  EXPECT_EQ(at("/ports/0/kernel/tx_packets"), 990);
-  EXPECT_EQ(at("/ports/1/kernel"), nullptr);
-  EXPECT_EQ(at("/ports/1/settled"), true);
-  EXPECT_EQ(at("/ports/1/driver/tx_packets"), 1'000);
-  EXPECT_EQ(at("/arrivals/balanced"), true);
-  EXPECT_EQ(at("/departures/came"), 1'990);
-  EXPECT_EQ(at("/directions/0/duplicated_packets"), 10);
-  EXPECT_EQ(at("/directions/0/emulated_drops/loss"), 10);
-  EXPECT_EQ(at("/directions/0/own_drops/store_full"), 0);
-  EXPECT_EQ(at("/directions/0/conservation/balanced"), true);
-}
-
-// What was handed over ahead is said to be, and not to have been measured.
-TEST(Certificate, ScheduledPacketsAreNotCalledMeasured) {
-  GoodRun run;
-  const std::string words = "was not measured";
-  EXPECT_EQ(Certify(run.record).text.find(words), std::string::npos);
-  run.record.ports[1].left = LeftAt::kScheduled;
-  run.record.ports[1].lead = TimeNs{50'000};
-  run.out().scheduled = 985;
-  const Certificate certificate = Certify(run.record);
-  EXPECT_TRUE(certificate.valid);
-  EXPECT_TRUE(Has(certificate.text, words)) << certificate.text;
-  EXPECT_TRUE(Has(certificate.text, "985 packets were handed to the port up to 50 us before"));
-  EXPECT_TRUE(Has(certificate.text, "lateness (scheduled)"));
-  const nlohmann::json json = nlohmann::json::parse(certificate.json);
-  EXPECT_EQ(json["ports"][1]["left_at"], "scheduled");
-  EXPECT_EQ(json["ports"][1]["scheduled"], 985);
-  EXPECT_EQ(json["ports"][1]["send_ahead_ns"], 50'000);
-  EXPECT_EQ(json["ports"][0]["send_ahead_ns"], 0);
-}
-
-TEST(Certificate, JsonOfNamesThatAreNotUtf8) {
-  GoodRun run;
-  run.record.ports[0].name = "net_pcap0,file=\xff\xfe";
-  EXPECT_TRUE(nlohmann::json::accept(Certify(run.record).json));
-}
-
-TEST(Certificate, TextFitsATerminal) {
-  GoodRun run;
-  Add(run.out().malformed, 4);
-  run.record.lcores[0].before.emplace().add(TimeNs{412'000});
-  run.record.lcores[0].after.emplace().add(TimeNs{412'000});
-  const std::string text = Certify(run.record).text;
-  const auto lines = std::count(text.begin(), text.end(), '\n');
-  EXPECT_GE(lines, 10);
-  EXPECT_LE(lines, 30);
-  EXPECT_TRUE(Has(text, "farspan 0."));
-  EXPECT_TRUE(Has(text, "port eth1 (site chicago, af_packet): received 1000, sent 990\n"));
-  EXPECT_TRUE(
-      Has(text, "port eth2 (site newyork, af_packet): received 1000, sent 990, malformed 4"));
-  EXPECT_TRUE(
-      Has(text, "link chi-nyc ba (newyork to chicago): offered 1000, forwarded 990, loss "));
 }
 
 }  // namespace
