@@ -37,15 +37,18 @@ def run(*command, check=True, **options):
     return result.stdout
 
 
-def die_with_parent(by=signal.SIGTERM):
-    """For preexec_fn: the child gets the signal when this process ends, however it ends."""
+def die_with_parent(parent, by=signal.SIGTERM):
+    """For preexec_fn: the child gets the signal when process `parent` ends, however it ends; where
+    that has ended already, no signal would come, and the child ends here."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, by)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def start(*command, dies_by=signal.SIGTERM, **options):
     """Starts a child that cannot outlive this process, in its own session: Ctrl-C is ours first."""
     return subprocess.Popen([str(c) for c in command], text=True, start_new_session=True,
-                            preexec_fn=functools.partial(die_with_parent, dies_by), **options)
+                            preexec_fn=functools.partial(die_with_parent, os.getpid(), dies_by), **options)
 
 
 @functools.cache

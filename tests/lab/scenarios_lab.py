@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 from harness import scenario
 from lab import stats, table
-from lab.system import ROOT, process_start, run
+from lab.system import ROOT, die_with_parent, process_start, run
 from lab.topology import STATE, clean
 
 CHILD = """
@@ -44,8 +45,30 @@ def _end_a_lab_by(number):
     return left
 
 
+def _after_its_parent(begin):
+    """What a child says that calls `begin(parent)` when its parent has ended already."""
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        parent = os.getpid()
+        if os.fork() == 0:
+            while os.getppid() == parent:
+                time.sleep(0.001)
+            begin(parent)
+            os.write(writing, b"runs")
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(parent, 0)
+    with open(reading, encoding="ascii") as end:
+        return end.read()
+
+
 @scenario
 def leaves_nothing(rows):
+    rows.append(table.exactly("a child that starts after its parent's end", "",
+                              _after_its_parent(die_with_parent)))
+    rows.append(table.exactly("... and one that does not look", "runs",
+                              _after_its_parent(lambda parent: None)))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
         name = f"left after {number.name}" + (" and clean" if number == signal.SIGKILL else "")
         rows.append(table.exactly(name, [], _end_a_lab_by(number)))
