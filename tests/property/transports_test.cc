@@ -53,52 +53,93 @@ TEST(TcpTransport, ConformsOverIpv6AndWithSmallBuffers) {
   ExpectConforming(*a, *b);
 }
 
-TEST(TcpTransport, ASendIsDoneWhenTheKernelHasIt) {
-  const auto a = OpenTcp(), b = OpenTcp();
-  transport::Handle handle;
-  const auto listener = b->listen(handle);
-  const auto send = a->connect(handle);
-  std::optional<transport::CommId> receive;
-  while (!receive || a->state(*send) != transport::CommState::kReady) {
-    a->progress(a->now() + 1_ms);
-    b->progress(b->now() + 1_ms);
-    if (!receive) receive = b->accept(*listener);
+// One comm from a to b, and another where it is asked for.
+struct TcpPair {
+  TcpPair() { connect(); }
+  void connect() {
+    transport::Handle handle;
+    const auto listener = b->listen(handle);
+    send = *a->connect(handle);
+    std::optional<transport::CommId> accepted;
+    while (!accepted || a->state(send) != transport::CommState::kReady) {
+      a->progress(a->now() + 1_ms);
+      b->progress(b->now() + 1_ms);
+      if (!accepted) accepted = b->accept(*listener);
+    }
+    receive = *accepted;
+    b->stop_listening(*listener);
   }
+  const std::unique_ptr<TcpTransport> a = OpenTcp(), b = OpenTcp();
+  transport::CommId send, receive;
+};
+
+TEST(TcpTransport, ASendIsDoneWhenTheKernelHasIt) {
+  const TcpPair pair;
+  TcpTransport* a = pair.a.get();
   // Small: at once, though no receive is posted. Longer than all buffers: not before one is.
   std::vector<uint8_t> data(200'000'000);
-  const auto small = a->post_send(*send, {data.data(), 1000, 0}, 0);
+  const auto small = a->post_send(pair.send, {data.data(), 1000, 0}, 0);
   EXPECT_EQ(a->test(*small).progress, transport::Progress::kDone);
-  const auto large = a->post_send(*send, {data.data(), data.size(), 0}, 0);
+  const auto large = a->post_send(pair.send, {data.data(), data.size(), 0}, 0);
   for (int i = 0; i < 20; ++i) a->progress(a->now() + 1_ms);
   EXPECT_EQ(a->test(*large).progress, transport::Progress::kPending);
 }
 
+struct Told final : transport::ProgressListener {
+  void on_progress() override { ++times; }
+  int times = 0;
+};
+
 // Or a program that posts, tests and waits would wait in vain.
 TEST(TcpTransport, AReceiveThatIsCompleteWhenItIsPostedIsTold) {
-  struct Listener final : transport::ProgressListener {
-    void on_progress() override { ++told; }
-    int told = 0;
-  } listener;
-  const auto a = OpenTcp(), b = OpenTcp();
-  transport::Handle handle;
-  const auto listening = b->listen(handle);
-  const auto send = a->connect(handle);
-  std::optional<transport::CommId> receive;
-  while (!receive || a->state(*send) != transport::CommState::kReady) {
-    a->progress(a->now() + 1_ms);
-    b->progress(b->now() + 1_ms);
-    if (!receive) receive = b->accept(*listening);
-  }
+  const TcpPair pair;
+  Told told;
   std::vector<uint8_t> data(1000);
-  ASSERT_TRUE(a->post_send(*send, {data.data(), data.size(), 0}, 0));
+  ASSERT_TRUE(pair.a->post_send(pair.send, {data.data(), data.size(), 0}, 0));
   for (int i = 0; i < 3; ++i) {
-    a->progress(a->now() + 10_ms);
-    b->progress(b->now() + 10_ms);  // it has come; nothing is posted
+    pair.a->progress(pair.a->now() + 10_ms);
+    pair.b->progress(pair.b->now() + 10_ms);  // it has come; nothing is posted
   }
-  b->set_listener(&listener);
-  ASSERT_TRUE(b->post_recv(*receive, {data.data(), data.size(), 0}, 0));
-  b->progress(b->now() + 10_s);
-  EXPECT_EQ(listener.told, 1);
+  pair.b->set_listener(&told);
+  ASSERT_TRUE(pair.b->post_recv(pair.receive, {data.data(), data.size(), 0}, 0));
+  pair.b->progress(pair.b->now() + 10_s);
+  EXPECT_EQ(told.times, 1);
+}
+
+TEST(TcpTransport, AMessageOfNoBytesIsTold) {
+  const TcpPair pair;
+  Told told;
+  pair.b->set_listener(&told);
+  const auto receive = pair.b->post_recv(pair.receive, {nullptr, 0, 0}, 0);
+  ASSERT_TRUE(pair.a->post_send(pair.send, {nullptr, 0, 0}, 0));
+  for (int i = 0; i < 100 && told.times == 0; ++i) pair.b->progress(pair.b->now() + 10_ms);
+  EXPECT_EQ(told.times, 1);
+  EXPECT_EQ(pair.b->test(*receive).progress, transport::Progress::kDone);
+}
+
+// The receive posted ahead fails; the one before it has all its bytes.
+TEST(TcpTransport, WhatHasComeIsDoneThoughThePeerHasClosed) {
+  const TcpPair pair;
+  std::vector<uint8_t> data(1000);
+  const auto first = pair.b->post_recv(pair.receive, {data.data(), data.size(), 0}, 0);
+  const auto ahead = pair.b->post_recv(pair.receive, {data.data(), data.size(), 0}, 0);
+  ASSERT_TRUE(pair.a->post_send(pair.send, {data.data(), data.size(), 0}, 0));
+  pair.a->close(pair.send);
+  const auto failed = [&] { return pair.b->state(pair.receive) == transport::CommState::kFailed; };
+  for (int i = 0; i < 100 && !failed(); ++i) pair.b->progress(pair.b->now() + 10_ms);
+  ASSERT_TRUE(failed());
+  EXPECT_EQ(pair.b->test(*first).progress, transport::Progress::kDone);
+  EXPECT_EQ(pair.b->test(*ahead).progress, transport::Progress::kFailed);
+}
+
+TEST(TcpTransport, AClosedCommGivesItsRequestsBack) {
+  TcpPair pair;
+  std::vector<uint8_t> data(1000);
+  const auto pending = pair.b->post_recv(pair.receive, {data.data(), data.size(), 0}, 0);
+  pair.b->close(pair.receive);
+  pair.connect();
+  const auto next = pair.b->post_recv(pair.receive, {data.data(), data.size(), 0}, 0);
+  EXPECT_EQ(next->index, pending->index);
 }
 
 TEST(TcpTransport, BadConfigurationsAreErrors) {

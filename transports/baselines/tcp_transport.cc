@@ -128,9 +128,14 @@ std::string_view TcpTransport::failure(CommId comm) const { return comms_.find(c
 
 void TcpTransport::close(CommId comm) {
   for (uint32_t i = 0; i < requests_.size(); ++i) {
-    if (requests_[i].in_use && requests_[i].comm == comm.value) test({i, requests_[i].generation});
+    if (requests_[i].in_use && requests_[i].comm == comm.value) release(i);
   }
   comms_.erase(comm);
+}
+
+void TcpTransport::release(uint32_t index) {
+  requests_[index].in_use = false;
+  free_requests_.push_back(index);
 }
 
 std::optional<RequestId> TcpTransport::post(CommId comm, const transport::Buffer& buffer,
@@ -195,13 +200,11 @@ Completion TcpTransport::test(RequestId id) {
   Request& request = requests_[id.index];
   FARSPAN_CHECK(request.in_use && request.generation == id.generation);
   Comm& comm = comms_.find(CommId{request.comm});
-  const bool failed = comm.state == CommState::kFailed;
-  if (!failed && !(request.started && request.left == 0)) return {};
-  const uint64_t bytes = request.header.bytes;
-  request.in_use = false;
+  const bool done = request.started && request.left == 0;
+  if (!done && comm.state != CommState::kFailed) return {};
   --comm.pending;
-  free_requests_.push_back(id.index);
-  return {failed ? Progress::kFailed : Progress::kDone, bytes};
+  release(id.index);
+  return {done ? Progress::kDone : Progress::kFailed, request.header.bytes};
 }
 
 void TcpTransport::progress(TimeNs until) {
@@ -255,10 +258,8 @@ bool TcpTransport::advance(Comm& comm) {
     done = true;
   }
   for (TcpStream& stream : comm.streams) {
-    if (!comm.sends && &stream == &comm.streams[0] && stream.pieces.empty() &&
-        !read_headers(comm)) {
-      return true;
-    }
+    const bool headed = !comm.sends && &stream == &comm.streams[0];
+    if (headed && stream.pieces.empty() && !read_headers(comm, done)) return true;
     while (!stream.pieces.empty()) {
       TcpPiece& piece = stream.pieces.front();
       const ssize_t n = comm.sends ? ::send(stream.fd, piece.at, piece.left, MSG_NOSIGNAL)
@@ -274,17 +275,15 @@ bool TcpTransport::advance(Comm& comm) {
       if (request.left == 0) done = true;
       if (piece.left > 0) continue;
       stream.pieces.pop_front();
-      if (!comm.sends && &stream == &comm.streams[0] && stream.pieces.empty() &&
-          !read_headers(comm)) {
-        return true;
-      }
+      if (headed && stream.pieces.empty() && !read_headers(comm, done)) return true;
     }
   }
   return done;
 }
 
-// Reads the next message's header where its receive is posted. False: the comm has failed.
-bool TcpTransport::read_headers(Comm& comm) {
+// Reads the next message's header where its receive is posted; one of no bytes is done with it.
+// False: the comm has failed.
+bool TcpTransport::read_headers(Comm& comm, bool& done) {
   const auto fail = [&](const std::string& why) {
     comm.fail(why);
     return false;
@@ -309,6 +308,7 @@ bool TcpTransport::read_headers(Comm& comm) {
     request.header = comm.incoming;
     request.left = comm.incoming.bytes;
     request.started = true;
+    done |= request.left == 0;
     deal(comm, index);
   }
   return true;

@@ -65,10 +65,11 @@ class TcpTransport final : public transport::Transport {
   explicit TcpTransport(const TcpConfig& config);
   std::optional<transport::RequestId> post(transport::CommId comm, const transport::Buffer& buffer,
                                            uint32_t tag);
+  void release(uint32_t index);
   bool move_all();
   bool take_comms(Comms::Listening& listening);
   bool advance(Comm& comm);
-  bool read_headers(Comm& comm);
+  bool read_headers(Comm& comm, bool& done);
   void deal(Comm& comm, uint32_t request);
   void wait(TimeNs until) const;
 

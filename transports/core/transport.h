@@ -97,7 +97,7 @@ class Transport {
   virtual CommState state(CommId comm) const = 0;
   // Why a comm is kFailed: what happened, to whom, what to do. Good until close().
   virtual std::string_view failure(CommId comm) const = 0;
-  // Requests that are not done fail. What was sent and is done stays delivered.
+  // Ends its requests: they are not tested any more. What was sent and is done stays delivered.
   virtual void close(CommId comm) = 0;
 
   // Where a driver must know memory beforehand (verbs); others give 0.
