@@ -9,6 +9,7 @@
 
 #include "tests/support/link_support.h"
 #include "tests/support/span_pair.h"
+#include "tests/support/span_wire.h"
 #include "transports/core/loss_estimate.h"
 #include "transports/core/recoveries.h"
 
@@ -121,6 +122,42 @@ TEST(SpanSession, ClosingTellsThePeerAndFreesTheComm) {
     pair.b->close(*pair.comm_b);
     pair.network.run_until(pair.network.now() + 1_s);
   }
+}
+
+// The payload of a datagram that a driver has taken and not sent yet is the connection's.
+TEST(SpanSession, AClosedConnectionStaysUntilTheDriverHasSentAllThatItTook) {
+  SpanWireOptions options;
+  options.config.payload_bytes = 500;
+  options.config.max_connections = 1;
+  options.config.controller.rate = 1_gbps;
+  SpanWire wire(options);
+  ASSERT_TRUE(wire.connect(1_s));
+  for (int i = 0; i < 100; ++i) wire.step();
+  std::vector<TxSlot> slots(16);
+  const auto leave = [&](uint32_t from) {
+    wire.side[from]->on_timeout(wire.now());
+    return std::span(slots).first(wire.side[from]->poll_transmit(wire.now(), wire.now(), slots));
+  };
+  const auto carry = [&](uint32_t from) {
+    for (const TxSlot& slot : leave(from)) {
+      wire.inject(1 - from, std::span(slot.header).first(slot.header_bytes));
+    }
+  };
+  std::vector<uint8_t> bytes(500);
+  wire.side[1]->post_recv(wire.now(), wire.comm[1], {bytes.data(), bytes.size()}, 0);
+  carry(1);
+  wire.side[0]->post_send(wire.now(), wire.comm[0], {bytes.data(), bytes.size()}, 0);
+  const auto taken = leave(0);
+  ASSERT_EQ(taken.size(), 1u);
+  const Sent sent{taken[0].id, wire.now()};
+  ASSERT_NE(sent.id, 0u);
+  wire.side[1]->close(wire.now(), wire.comm[1]);
+  carry(1);
+  wire.side[0]->close(wire.now(), wire.comm[0]);
+  const Route route{};
+  EXPECT_FALSE(wire.side[0]->connect(wire.now(), 1, {&route, 1})) << "its place is still taken";
+  wire.side[0]->on_sent(wire.now(), {&sent, 1});
+  EXPECT_TRUE(wire.side[0]->connect(wire.now(), 1, {&route, 1}));
 }
 
 TEST(SpanSession, NothingIsSentBeforeItsReceiveIsPosted) {

@@ -130,10 +130,17 @@ TimeNs Connection::next_deadline() const {
 
 bool Connection::transmit(TimeNs now, TimeNs horizon, TxSlot& slot) {
   if (control_.empty()) {
-    return state_ == CommState::kReady && transmit_data(now, horizon, slot);
+    if (state_ != CommState::kReady || !transmit_data(now, horizon, slot)) return false;
+    held_slots_ += slot.id != 0 ? 1 : 0;
+    return true;
   }
   control_.pop().fill(now, config_.mac.has_value(), slot, counters_);
   return true;
+}
+
+void Connection::report_sent(uint64_t id, TimeNs actual) {
+  --held_slots_;
+  on_sent(id, actual);
 }
 
 void Connection::send_control(Header header, uint32_t path) {

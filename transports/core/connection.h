@@ -107,15 +107,16 @@ class Connection {
   bool covers_payload() const { return setup_.payload_crc; }
   CommState state() const { return state_; }
   const std::string& failure() const { return failure_; }
-  // Closed by the user, and the peer knows or has been told often enough.
-  bool gone() const { return gone_; }
+  // Closed by the user, the peer knows or has been told often enough, and the driver holds no slot
+  // whose payload it still has to read.
+  bool gone() const { return gone_ && held_slots_ == 0; }
 
   Drop on_packet(const Packet& packet);
   void on_timeout(TimeNs now);
   TimeNs next_deadline() const;
   // One datagram that leaves at `horizon` or before; false if there is none.
   bool transmit(TimeNs now, TimeNs horizon, TxSlot& slot);
-  virtual void on_sent(uint64_t /*id*/, TimeNs /*actual*/) {}
+  void report_sent(uint64_t id, TimeNs actual);
   void close(TimeNs now);
 
   virtual std::optional<uint64_t> post(TimeNs now, const Buffer& buffer, uint32_t tag) = 0;
@@ -138,6 +139,7 @@ class Connection {
   virtual void on_deadline(TimeNs now) = 0;
   virtual TimeNs own_deadline() const = 0;
   virtual bool transmit_data(TimeNs /*now*/, TimeNs /*horizon*/, TxSlot& /*slot*/) { return false; }
+  virtual void on_sent(uint64_t /*id*/, TimeNs /*actual*/) {}
 
   const SpanConfig& config_;
   const ConnectionSetup setup_;
@@ -161,6 +163,7 @@ class Connection {
   TimeNs owed_since_;
   bool closing_ = false;
   bool gone_ = false;
+  uint32_t held_slots_ = 0;  // by the driver: with an id, not reported sent
   Reason close_reason_ = Reason::kNone;
   int closes_left_ = 0;
   TimeNs close_at_ = kNever;

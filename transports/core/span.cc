@@ -127,13 +127,11 @@ Path* Span::path_for(const Route& route, TimeNs rtt) {
 
 Result<ListenId> Span::listen(uint64_t& token) {
   token = random();
-  for (size_t i = 0; i <= listeners_.size(); ++i) {
-    if (i == listeners_.size()) listeners_.emplace_back();
-    if (listeners_[i].open) continue;
-    listeners_[i] = {token, true, {}};
-    return ListenId{static_cast<uint32_t>(i)};
-  }
-  return Fail(ErrorCode::kInvalid, "unreachable");
+  size_t place = 0;
+  while (place < listeners_.size() && listeners_[place].open) ++place;
+  if (place == listeners_.size()) listeners_.emplace_back();
+  listeners_[place] = {token, true, {}};
+  return ListenId{static_cast<uint32_t>(place)};
 }
 
 void Span::stop_listening(ListenId listener) {
@@ -293,11 +291,15 @@ size_t Span::poll_transmit(TimeNs now, TimeNs horizon, std::span<TxSlot> out) {
 }
 
 void Span::on_sent(TimeNs, std::span<const Sent> sent) {
+  bool waited_for = false;
   for (const Sent& s : sent) {
-    const uint64_t index = (s.id >> 52) - 1;
-    if (s.id == 0 || index >= slots_.size() || !slots_[index].connection) continue;
-    slots_[index].connection->on_sent(s.id, s.actual);
+    if (s.id == 0) continue;
+    Slot& slot = slots_.at((s.id >> 52) - 1);
+    FARSPAN_CHECK(slot.connection != nullptr);
+    slot.connection->report_sent(s.id, s.actual);
+    waited_for = waited_for || slot.released;
   }
+  if (waited_for) update();
 }
 
 void Span::on_timeout(TimeNs now) {
