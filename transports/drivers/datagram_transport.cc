@@ -69,6 +69,33 @@ std::optional<RequestId> DatagramTransport::post_recv(CommId comm, const Buffer&
   return endpoint_->post_recv(now(), comm, buffer, tag);
 }
 
+// The user may free a buffer from here on.
+Completion DatagramTransport::test(RequestId request) {
+  const Completion completion = endpoint_->test(request);
+  if (completion.progress != Progress::kPending) keep_payloads();
+  return completion;
+}
+
+void DatagramTransport::close(CommId comm) {
+  keep_payloads();
+  endpoint_->close(now(), comm);
+}
+
+void DatagramTransport::keep_payloads() {
+  if (begin_ == end_ || kept_ != nullptr) return;
+  size_t bytes = 0;
+  for (size_t i = begin_; i < end_; ++i) bytes += slots_[i].payload.bytes;
+  kept_ = std::make_unique_for_overwrite<uint8_t[]>(bytes);
+  uint8_t* to = kept_.get();
+  for (size_t i = begin_; i < end_; ++i) {
+    PayloadRef& payload = slots_[i].payload;
+    if (payload.bytes == 0) continue;
+    std::memcpy(to, payload.data, payload.bytes);
+    payload.data = to;
+    to += payload.bytes;
+  }
+}
+
 void DatagramTransport::progress(TimeNs until) {
   while (true) {
     TimeNs at = now();
@@ -82,13 +109,14 @@ void DatagramTransport::progress(TimeNs until) {
     if (told || at >= until) return;
     if (busy) continue;
     const bool blocked = begin_ < end_;
-    wait(blocked ? until : std::min(until, endpoint_->next_deadline()), blocked);
+    wait(blocked ? until : std::clamp(endpoint_->next_deadline(), at, until), blocked);
   }
 }
 
 void DatagramTransport::send(TimeNs now) {
   while (true) {
     if (begin_ == end_) {
+      kept_.reset();
       begin_ = 0;
       end_ = endpoint_->poll_transmit(now, now + kTrainTime, slots_);
       if (end_ == 0) return;

@@ -9,7 +9,8 @@
 // millisecond, sk_pacing_shift).
 //
 // Time is CLOCK_MONOTONIC. Threading: one thread calls everything. Nothing allocates after a comm
-// is set up.
+// is set up, but where datagrams wait for room while a request ends or a comm is closed: what they
+// have of its buffer is copied then.
 #pragma once
 
 #include <array>
@@ -39,10 +40,10 @@ class DatagramTransport : public Transport {
   Result<CommId> connect(const Handle& handle) final;
   CommState state(CommId comm) const final { return endpoint_->state(comm); }
   std::string_view failure(CommId comm) const final { return endpoint_->failure(comm); }
-  void close(CommId comm) final { endpoint_->close(now(), comm); }
+  void close(CommId comm) final;
   std::optional<RequestId> post_send(CommId comm, const Buffer& buffer, uint32_t tag) final;
   std::optional<RequestId> post_recv(CommId comm, const Buffer& buffer, uint32_t tag) final;
-  Completion test(RequestId request) final { return endpoint_->test(request); }
+  Completion test(RequestId request) final;
   void progress(TimeNs until) final;
   void set_listener(ProgressListener* listener) final { listener_ = listener; }
 
@@ -66,6 +67,7 @@ class DatagramTransport : public Transport {
   virtual void wait(TimeNs until, bool for_room) = 0;
 
   void send(TimeNs now);
+  void keep_payloads();
 
   std::unique_ptr<Endpoint> endpoint_;
   Properties properties_;
@@ -73,6 +75,7 @@ class DatagramTransport : public Transport {
   // Datagrams that the endpoint has given and the driver has not yet taken: [begin_, end_).
   std::array<TxSlot, kSlots> slots_;
   size_t begin_ = 0, end_ = 0;
+  std::unique_ptr<uint8_t[]> kept_;  // their payloads, once those may be no one else's
   std::array<Sent, kSlots> sent_;
 };
 

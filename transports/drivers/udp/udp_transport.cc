@@ -108,7 +108,10 @@ size_t UdpTransport::transmit(std::span<const TxSlot> slots) {
     size_t same_path = 1;
     while (same_path < trains && rest[train_slots_[same_path]].route.local == path) ++same_path;
     const size_t sent = sockets_[path].send(std::span(trains_.data(), same_path));
-    if (sent == 0) break;
+    if (sent == 0) {
+      full_ = path;
+      break;
+    }
     first += train_slots_[sent];
   }
   return first;
@@ -158,8 +161,8 @@ size_t UdpTransport::extend_train(std::span<const TxSlot> slots, size_t& part) {
 void UdpTransport::wait(TimeNs until, bool for_room) {
   std::array<pollfd, kMaxPaths> watched;
   for (size_t i = 0; i < sockets_.size(); ++i) {
-    watched[i] = {sockets_[i].descriptor(), static_cast<short>(POLLIN | (for_room ? POLLOUT : 0)),
-                  0};
+    const bool full = for_room && i == full_;
+    watched[i] = {sockets_[i].descriptor(), static_cast<short>(POLLIN | (full ? POLLOUT : 0)), 0};
   }
   const int64_t ns = until == kNever ? 0 : std::max<int64_t>((until - now()).ns, 0);
   const timespec at_most{ns / 1'000'000'000, ns % 1'000'000'000};

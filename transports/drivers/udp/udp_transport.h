@@ -45,6 +45,7 @@ class UdpTransport final : public transport::DatagramTransport {
 
   bool gso_;
   std::vector<Socket> sockets_;
+  size_t full_ = 0;  // the path that transmit() found no room on
   std::array<iovec, 3 * kSlots> parts_;
   std::array<Train, Socket::kBatchMax> trains_;
   std::array<Address, Socket::kBatchMax> destinations_;
