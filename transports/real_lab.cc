@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "emulator/cli/command_line.h"
@@ -41,7 +42,31 @@ class Directory {
   fs::path path_;
 };
 
-// Ctrl-C reaches both processes: the lab cleans up, and this one waits for it.
+volatile std::sig_atomic_t lab_process = 0;
+
+// What would end this process ends the lab, which takes back what it made, while this one waits.
+void PassOn(int signal) { kill(lab_process, signal); }
+
+class LabSignals {
+ public:
+  explicit LabSignals(pid_t lab) {
+    lab_process = lab;
+    struct sigaction action {};
+    action.sa_handler = PassOn;
+    action.sa_flags = SA_RESTART;
+    for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &action, &before_[i]);
+  }
+  ~LabSignals() {
+    for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &before_[i], nullptr);
+  }
+  LabSignals(const LabSignals&) = delete;
+  LabSignals& operator=(const LabSignals&) = delete;
+
+ private:
+  static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
+  struct sigaction before_[std::size(kSignals)];
+};
+
 int RunLab(const fs::path& plan, const fs::path& results) {
   const pid_t parent = getpid();
   const pid_t child = fork();
@@ -55,10 +80,10 @@ int RunLab(const fs::path& plan, const fs::path& results) {
            nullptr);
     std::_Exit(127);
   }
-  auto* const before = std::signal(SIGINT, SIG_IGN);
+  if (child < 0) return -1;
+  const LabSignals signals(child);
   int status = 0;
-  const bool waited = child > 0 && waitpid(child, &status, 0) == child;
-  std::signal(SIGINT, before);
+  const bool waited = waitpid(child, &status, 0) == child;
   return waited && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
@@ -76,6 +101,9 @@ Result<nlohmann::json> RunInLab(const nlohmann::json& plan) {
   const int code = RunLab(directory->file("plan.json"), directory->file("results.json"));
   if (code == cli::kExitMachine) {
     return Fail(ErrorCode::kMachine, "the lab cannot be made here: see above", "--real");
+  }
+  if (code > 128) {
+    return Fail(ErrorCode::kIo, "ended by a signal; the lab has taken back what it made", "--real");
   }
   if (code != 0) {
     return Fail(ErrorCode::kIo, fmt::format("the lab ended with {}", code), "--real");

@@ -235,7 +235,7 @@ def compare_transports(scenario, out, say):
     try:
         process.wait()
     finally:
-        stop(process)
+        stop(process, grace_s=30)  # it has a lab to take back
     print(flush=True)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -11,8 +12,8 @@ from pathlib import Path
 from harness import at_least, engine, scenario
 from lab import measure, table
 from lab.engine import binary
-from lab.system import ROOT, Unavailable
-from lab.topology import Lab
+from lab.system import ROOT, Unavailable, run, stop, wait_until
+from lab.topology import STATE, Lab
 
 BAD_LINK = ("--delay", "5 ms", "--rate", "200 Mbps", "--limit", "20 ms", "--loss", "1e-2",
             "--set", 'link.wire.jitter={deviation="300 us", reorder=true}',
@@ -77,6 +78,20 @@ sizes = ["1 MiB"]
 LEAST_S = 0.010 + 1.05 * 8 * (1 << 20) / 40e6 + 0.040  # a delay, the bytes, the cut
 
 
+def _left_of_a_comparison(command, directory, number):
+    """What a comparison leaves that a signal ends while its lab stands, the moment it has ended."""
+    process = subprocess.Popen(list(map(str, command)), env={**os.environ, "TMPDIR": directory})
+    try:
+        lab = wait_until(lambda: run("pgrep", "-P", process.pid, check=False).strip(), 10, "the lab")
+        wait_until((STATE / f"{lab}.json").exists, 20, "the lab's record")
+        process.send_signal(number)
+        process.wait(60)
+    finally:
+        stop(process)
+    return [str(path) for path in (*Path(directory).glob("farspan-compare-*"),
+                                   *STATE.glob(f"{lab}*"))]
+
+
 @scenario
 def compare_real(rows):
     """farspan compare --real: rows as of virtual time, with certificates. How fast does not matter
@@ -107,6 +122,9 @@ def compare_real(rows):
                         out], timeout=100, check=False)
         failure = json.loads(out.read_text())["rows"][0].get("failure", "none")
         rows.append(table.exactly("cut for ever: fails", True, failure != "none", failure))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            rows.append(table.exactly(f"left after {number.name}", [], _left_of_a_comparison(
+                [farspan, "compare", toml, "--real"], directory, number)))
 
 
 @scenario
