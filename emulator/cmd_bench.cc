@@ -166,6 +166,8 @@ int CmdBench(const std::vector<std::string>& args) {
   const auto values = cli::Parse(options, {args.begin(), dashes}, help);
   if (!values) return cli::Report(values.error());
   if (help) return cli::kExitGood;
+  const auto writable = cli::CheckWritable((*values)["json"].as<std::string>(), "--json");
+  if (!writable) return cli::Report(writable.error());
   const auto cases = Cases(*values);
   if (!cases) return cli::Report(cases.error());
   dpdk::Bench::Options bench;

@@ -36,6 +36,7 @@ cli::Options RunOptions() {
   const auto text = [] { return po::value<std::string>(); };
   options.visible.add_options()("duration", text(), "stop after so long, as in 10s")(
       "http", text(), "where control and metrics listen: 127.0.0.1:9464, unix:/path, off")(
+      "token-file", text(), "what requests must carry, needed beyond loopback")(
       "certificate", text(), "write the certificate (JSON) here")(
       "capture", text(), "write packets and their fate (pcapng) here")(
       "reserve-hugepages", "reserve what hugepages are missing, for this run only");
@@ -73,6 +74,7 @@ Result<config::EmulatorConfig> ConfigOf(const po::variables_map& values) {
     config->engine.duration = *duration;
   }
   if (given("http")) config->engine.http = text("http");
+  if (given("token-file")) config->engine.token_file = text("token-file");
   if (given("capture")) config->engine.capture.file = text("capture");
   return config;
 }
@@ -142,8 +144,11 @@ int CmdRun(const std::vector<std::string>& args) {
   dpdk::EngineOptions options;
   options.reserve_hugepages = values->count("reserve-hugepages") != 0;
   if (dashes != args.end()) options.eal_arguments.assign(dashes + 1, args.end());
-  const bool certificate = values->count("certificate") != 0;
-  return Run(*config, options, certificate ? (*values)["certificate"].as<std::string>() : "");
+  const std::string certificate =
+      values->count("certificate") != 0 ? (*values)["certificate"].as<std::string>() : "";
+  const auto writable = cli::CheckWritable(certificate, "--certificate");
+  if (!writable) return cli::Report(writable.error());
+  return Run(*config, options, certificate);
 }
 
 }  // namespace farspan

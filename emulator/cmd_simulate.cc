@@ -84,15 +84,17 @@ int CmdSimulate(const std::vector<std::string>& args) {
          fmt::format("{} s; expected more than 0 and at most {}", seconds, kMostSeconds),
          "--seconds"});
   }
+  const std::string json = values->count("json") != 0 ? (*values)["json"].as<std::string>() : "";
+  const auto writable = cli::CheckWritable(json, "--json");
+  if (!writable) return cli::Report(writable.error());
   const auto config = ReadConfig(*values);
   if (!config) return cli::Report(config.error());
   const auto rows = SurveyLinks(*config, seconds);
   if (!rows) return cli::Report(rows.error());
   fmt::print("Virtual time: the emulator's link model, with hosts and ports that take none.\n\n{}",
              survey::TableText(*rows));
-  if (values->count("json") != 0) {
-    const auto written =
-        WriteJson((*values)["json"].as<std::string>(), survey::TableJson(*rows, config->seed));
+  if (!json.empty()) {
+    const auto written = WriteJson(json, survey::TableJson(*rows, config->seed));
     if (!written) return cli::Report(written.error());
   }
   return survey::AllPass(*rows) ? cli::kExitGood : cli::kExitFailed;

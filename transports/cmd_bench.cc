@@ -74,6 +74,7 @@ Result<collectives::Schedule> ReadSchedule(const po::variables_map& values,
 
 Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) {
   BenchOptions options;
+  if (world < 2) return Fail(ErrorCode::kInvalid, "a collective needs at least 2 ranks", "--world");
   const auto collective = collectives::ParseCollective(values["collective"].as<std::string>());
   if (!collective) return tl::unexpected(collective.error());
   const auto compression = testbed::ParseCompression(values["compress"].as<std::string>());
@@ -194,10 +195,15 @@ int CmdBench(const std::vector<std::string>& args) {
   // What is wrong with the options is said once, before there are other ranks.
   auto options = ReadBench(*values, launch.world.value_or(2));
   if (!options) return cli::Report(options.error());
-  if (IsSim(*values)) return CodeOf(RunSim(*values, *options));
+  const auto writable = cli::CheckWritable((*values)["json"].as<std::string>(), "--json");
+  if (IsSim(*values)) {
+    return writable ? CodeOf(RunSim(*values, *options)) : cli::Report(writable.error());
+  }
   const auto launched =
       testbed::FindRank(launch, [](const char* name) { return std::getenv(name); });
   if (!launched) return cli::Report(launched.error());
+  // Rank 0 writes; those that were started for it end with it.
+  if (!writable && launched->rank == 0) return cli::Report(writable.error());
   options = ReadBench(*values, launched->world);
   const auto code =
       options ? RunNet(*values, *options, *launched) : Result<int>(tl::unexpected(options.error()));

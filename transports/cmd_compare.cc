@@ -96,6 +96,8 @@ Result<int> RunReal(const po::variables_map& values, const testbed::Scenario& sc
 }
 
 Result<int> Run(const po::variables_map& values, const std::vector<std::string>& args) {
+  const auto outputs = CheckOutputs(values, {"json", "markdown", "csv"});
+  if (!outputs) return tl::unexpected(outputs.error());
   auto scenario = OpenScenario(values["scenario"].as<std::string>(), values);
   if (!scenario) return tl::unexpected(scenario.error());
   if (values.count("real") > 0) {

@@ -70,6 +70,8 @@ Result<int> Run(const po::variables_map& values) {
   const auto timeout = ParseTime(values["timeout"].as<std::string>());
   if (!timeout) return Fail(ErrorCode::kInvalid, timeout.error().message, "--timeout");
   const auto text = [&](const char* name) { return values[name].as<std::string>(); };
+  const auto json = cli::CheckWritable(text("json"), "--json");
+  if (!json) return tl::unexpected(json.error());
   const testbed::LibraryConformance options{text("library"),
                                             {text("local"), text("transport-options"), *timeout},
                                             *timeout,

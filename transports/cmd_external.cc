@@ -132,6 +132,8 @@ int CmdExternal(const std::vector<std::string>& args) {
   if (launched->world != 2) {
     return cli::Report({ErrorCode::kInvalid, "a server and a client are two ranks, not more", {}});
   }
+  const auto writable = cli::CheckWritable((*values)["json"].as<std::string>(), "--json");
+  if (!writable && launched->rank == 0) return cli::Report(writable.error());
   const auto done = Run(*values, *spec, *launched);
   return testbed::WaitForRanks(*launched, done ? cli::kExitGood : cli::Report(done.error()));
 }

@@ -63,6 +63,7 @@ Result<Gates> RunGates(const po::variables_map& values, double tolerance) {
   for (const std::string& file : values["baseline"].as<std::vector<std::string>>()) {
     const auto committed = testbed::LoadCompare(file);
     if (!committed) return tl::unexpected(committed.error());
+    if (committed->rows.empty()) return Fail(ErrorCode::kInvalid, "has no rows to hold", file);
     const bool given = values.count("run") > 0;
     const auto run = given ? testbed::LoadCompare(values["run"].as<std::string>())
                            : RunAgain(*committed, values);
@@ -97,6 +98,8 @@ int CmdGate(const std::vector<std::string>& args) {
   if (values->count("baseline") == 0) {
     return cli::Report({ErrorCode::kInvalid, "which baseline? See farspan gate --help", {}});
   }
+  const auto outputs = CheckOutputs(*values, {"junit"});
+  if (!outputs) return cli::Report(outputs.error());
   const auto tolerance = Tolerance(*values);
   if (!tolerance) return cli::Report(tolerance.error());
   const auto gates = RunGates(*values, *tolerance);

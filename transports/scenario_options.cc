@@ -106,6 +106,17 @@ Result<testbed::Scenario> OpenScenario(const std::string& name, const po::variab
   return scenario;
 }
 
+Result<void> CheckOutputs(const po::variables_map& values,
+                          std::initializer_list<const char*> options) {
+  for (const char* option : options) {
+    if (values.count(option) == 0) continue;
+    const auto good =
+        cli::CheckWritable(values[option].as<std::string>(), fmt::format("--{}", option));
+    if (!good) return good;
+  }
+  return {};
+}
+
 Result<void> WriteText(const std::string& file, const std::string& text,
                        const std::string& option) {
   std::ofstream out(file);

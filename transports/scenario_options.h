@@ -1,6 +1,7 @@
 // What `farspan compare` and `farspan gate` share: finding a scenario, and how to run it.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 
 #include "emulator/cli/command_line.h"
@@ -14,6 +15,9 @@ void AddScenarioOptions(cli::Options& options);  // what is run instead of what 
 // With what the options change.
 Result<testbed::Scenario> OpenScenario(const std::string& name,
                                        const boost::program_options::variables_map& values);
+// Whether the files that these options name can be written, to be asked before anything runs.
+Result<void> CheckOutputs(const boost::program_options::variables_map& values,
+                          std::initializer_list<const char*> options);
 // `option` is for messages: "--json".
 Result<void> WriteText(const std::string& file, const std::string& text, const std::string& option);
 testbed::CompareOptions RunOptions(const boost::program_options::variables_map& values);

@@ -1,7 +1,12 @@
 #include "emulator/cli/command_line.h"
 
 #include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <sstream>
 
 #include "emulator/base/nearest.h"
@@ -19,6 +24,33 @@ std::string Usage(std::span<const Command> commands) {
     text += fmt::format("  {:<10} {}\n", command.name, command.summary);
   }
   return text + fmt::format("\n`{} COMMAND --help` says more.\n", program_name);
+}
+
+std::string SeeHelp(const po::options_description& options, std::string_view word) {
+  std::vector<std::string_view> known;
+  for (const auto& option : options.options()) known.push_back(option->long_name());
+  word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
+  const std::string nearest = DidYouMean(word, known);
+  return nearest.empty() ? "see --help" : nearest + " See --help";
+}
+
+template <typename... Integers>
+bool HoldsOne(const boost::any& value) {
+  return ((value.type() == typeid(Integers) || value.type() == typeid(std::vector<Integers>)) ||
+          ...);
+}
+
+// Boost reads "-1" as the greatest unsigned number.
+void RefuseNegative(const po::parsed_options& parsed, const po::variables_map& values) {
+  for (const po::option& option : parsed.options) {
+    const boost::any& value = values[option.string_key].value();
+    if (!HoldsOne<uint16_t, uint32_t, uint64_t>(value)) continue;
+    for (const std::string& text : option.value) {
+      if (text.starts_with('-')) {
+        throw po::error(fmt::format("--{} {}: expected 0 or more", option.string_key, text));
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -70,15 +102,20 @@ Result<po::variables_map> Parse(const Options& options, const std::vector<std::s
   all.add(visible).add(options.hidden);
   po::variables_map values;
   try {
-    po::store(
-        po::command_line_parser(args)
-            .options(all)
-            .positional(options.positional)
-            .style(po::command_line_style::default_style & ~po::command_line_style::allow_guessing)
-            .run(),
-        values);
+    const auto style =
+        po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
+    const po::parsed_options parsed = po::command_line_parser(args)
+                                          .options(all)
+                                          .positional(options.positional)
+                                          .style(style)
+                                          .run();
+    po::store(parsed, values);
+    RefuseNegative(parsed, values);
     help = values.count("help") != 0;
     if (!help) po::notify(values);
+  } catch (const po::unknown_option& error) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("{}; {}", error.what(), SeeHelp(visible, error.get_option_name())));
   } catch (const po::error& error) {
     return Fail(ErrorCode::kInvalid, std::string(error.what()) + "; see --help");
   }
@@ -88,6 +125,23 @@ Result<po::variables_map> Parse(const Options& options, const std::vector<std::s
     fmt::print("{}{}", options.usage, text.str());
   }
   return values;
+}
+
+Result<void> CheckWritable(const std::string& file, std::string_view option) {
+  const auto fail = [&](const char* why) {
+    return Fail(ErrorCode::kIo, fmt::format("cannot write '{}': {}", file, why),
+                std::string(option));
+  };
+  if (file.empty()) return {};
+  if (struct stat info{}; stat(file.c_str(), &info) == 0) {
+    if (S_ISDIR(info.st_mode)) return fail("it is a directory");
+    if (access(file.c_str(), W_OK) != 0) return fail(std::strerror(errno));
+    return {};
+  }
+  const size_t slash = file.rfind('/');
+  const std::string directory = slash == file.npos ? "." : file.substr(0, slash + 1);
+  if (access(directory.c_str(), W_OK | X_OK) != 0) return fail(std::strerror(errno));
+  return {};
 }
 
 }  // namespace farspan::cli

@@ -42,4 +42,8 @@ Result<boost::program_options::variables_map> Parse(const Options& options,
                                                     const std::vector<std::string>& args,
                                                     bool& help);
 
+// Whether a file can be written, to be asked before the work whose result goes there; "" is none.
+// Makes and changes nothing.
+Result<void> CheckWritable(const std::string& file, std::string_view option);
+
 }  // namespace farspan::cli

@@ -115,6 +115,10 @@ TEST(BenchCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"all_reduce -b 2M -e 1M", "minbytes"},
         {"all_reduce -b 1X", "minbytes"},
         {"all_reduce --rank 1", "--world"},
+        {"all_reduce --world 0", "at least 2 ranks"},
+        {"all_reduce --world -2", "--world -2: expected 0 or more"},
+        {"all_reduce --world 100000", "100000 ranks on one machine"},
+        {"all_reduce -n -1", "expected 0 or more"},
         {"all_reduce --net quic", "tcp"},
         {"all_reduce --net sim --recovery hope", "auto"},
         {"all_reduce --net sim --loss 1", "%"},
@@ -126,6 +130,16 @@ TEST(BenchCommand, BadUsageIsSaidBeforeAnythingRuns) {
     const auto run = Execute(std::string(FARSPAN_PROGRAM) + " bench " + arguments + " 2>&1");
     EXPECT_EQ(run.exit_code, 2) << arguments << run.output;
     EXPECT_NE(run.output.find(word), std::string::npos) << arguments << run.output;
+  }
+}
+
+TEST(BenchCommand, WhatCannotBeWrittenIsSaidBeforeAnythingRuns) {
+  for (const char* net : {"tcp", "sim"}) {
+    const auto run = Execute(std::string(FARSPAN_PROGRAM) + " bench all_reduce --net " + net +
+                             " -e 1M --json /nonexistent/out.json 2>&1");
+    EXPECT_EQ(run.exit_code, 1) << net;
+    EXPECT_EQ(run.output,
+              "farspan: --json: cannot write '/nonexistent/out.json': No such file or directory\n");
   }
 }
 

@@ -142,6 +142,28 @@ TEST_F(CompareCommand, PlotsBecomePdfWhereRsvgConvertIs) {
   EXPECT_EQ(read("plots/small-loss-262144.pdf").substr(0, 5), "%PDF-");
 }
 
+TEST_F(CompareCommand, WhatCannotBeWrittenIsSaidBeforeAnythingRuns) {
+  write("run.json", "{}");
+  for (const char* arguments :
+       {"compare ./small.toml --json none/out.json", "compare ./small.toml --csv .",
+        "gate run.json --run run.json --junit none/out.xml"}) {
+    const auto run = farspan(arguments);
+    EXPECT_EQ(run.exit_code, 1) << arguments << run.output;
+    EXPECT_NE(run.output.find("cannot write"), std::string::npos) << arguments << run.output;
+    EXPECT_EQ(run.output.find("virtual time"), std::string::npos) << arguments << run.output;
+  }
+}
+
+TEST_F(CompareCommand, AGateWithoutRowsHoldsNothing) {
+  ASSERT_EQ(farspan("compare ./small.toml -n 1 --json run.json").exit_code, 0);
+  auto json = nlohmann::json::parse(read("run.json"));
+  json["rows"].clear();
+  write("empty.json", json.dump());
+  const auto run = farspan("gate empty.json --run run.json");
+  EXPECT_EQ(run.exit_code, 2) << run.output;
+  EXPECT_NE(run.output.find("has no rows"), std::string::npos) << run.output;
+}
+
 TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
   write("bad.json", "{\"schema\": \"farspan.bench.v1\"}");
   for (const auto& [arguments, word] :

@@ -25,6 +25,8 @@ constexpr Launcher kLaunchers[] = {
     {"srun", "SLURM_PROCID", "SLURM_NTASKS"},
 };
 
+constexpr uint32_t kForkedMost = 1'024;
+
 // A port that is free now, for ranks that all live here.
 Result<std::string> FreeLoopback() {
   const SocketAddress any = *ParseSocketAddress("127.0.0.1:0");
@@ -69,6 +71,12 @@ Result<Launched> FindRank(const LaunchOptions& options,
 }
 
 Result<Launched> ForkRanks(uint32_t world) {
+  if (world > kForkedMost) {
+    return Fail(
+        ErrorCode::kInvalid,
+        fmt::format("{} ranks on one machine; at most {} are started here", world, kForkedMost),
+        "--world");
+  }
   Launched launched;
   launched.world = world;
   auto root = FreeLoopback();
