@@ -6,6 +6,9 @@
 // bounds at the receiver and at the sender (theory.h); `formula` is the mean at the sender that
 // theory.h gives for `sr` and `gbn`. What coding costs the CPU is not in the times; `cores` is what
 // it would take at line rate, at the speed of this machine's kernels just before.
+//
+// With --model the same messages by the Monte-Carlo of losses (span_model.h): all sizes and losses
+// of `auto`, `sr` and `gbn`, each with as many samples. model_check sets the two side by side.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -27,6 +30,7 @@
 #include "tests/support/span_pair.h"
 #include "transports/congestion/controllers.h"
 #include "transports/core/erasure_code.h"
+#include "transports/testbed/span_model.h"
 #include "transports/testbed/statistics.h"
 #include "transports/testbed/theory.h"
 
@@ -85,19 +89,27 @@ double ParitySymbolSeconds() {
   return ticks / CLOCKS_PER_SEC / (kRuns * kRows);
 }
 
+constexpr uint64_t kSeed = 20'261'122;
+
+transport::SpanConfig Config(const Row& row) {
+  transport::SpanConfig config;
+  config.recovery = row.recovery;
+  config.congestion = row.congestion;
+  config.lengths_only = true;
+  config.controller.rate = kRate;
+  config.max_connections = 1;
+  return config;
+}
+
 PairOptions Options(const Row& row, uint64_t seed) {
   PairOptions options;
-  options.config.recovery = row.recovery;
-  options.config.congestion = row.congestion;
-  options.config.lengths_only = true;
-  options.config.controller.rate = kRate;
-  options.config.max_connections = 1;
+  options.config = Config(row);
   options.there = options.back = Plain(kRate, TimeNs{kRtt.ns / 2});
   for (auto* direction : {&options.there, &options.back}) {
     direction->lanes[0].loss.kind = link::LossKind::kBernoulli;
     direction->lanes[0].loss.probability = row.loss;
   }
-  options.link_seed = 20'261'122 + seed;
+  options.link_seed = kSeed + seed;
   options.capacity.packets = 700'000;
   options.sim.granularity = 2_us;
   return options;
@@ -139,6 +151,27 @@ Measured Measure(const Row& row) {
   return measured;
 }
 
+Measured Model(const Row& row) {
+  Measured measured;
+  measured.row = row;
+  auto model = Must(testbed::SpanModel::Create({.config = Config(row),
+                                                .rtt = kRtt,
+                                                .loss = row.loss,
+                                                .loss_back = row.loss,
+                                                .seed = kSeed}));
+  model.exchange(kHeadline / kPayload);
+  for (uint64_t i = 0; i < row.samples; ++i) {
+    const testbed::ModelledMessage message = model.exchange(row.message().datagrams);
+    measured.receiver_s.push_back(message.receiver_s);
+    measured.sender_s.push_back(message.sender_s);
+    measured.parity += static_cast<double>(message.parity);
+    measured.resent += static_cast<double>(message.resent);
+  }
+  measured.parity /= static_cast<double>(row.samples);
+  measured.resent /= static_cast<double>(row.samples);
+  return measured;
+}
+
 // --- What is said of a row ----------------------------------------------------------------------
 
 // Mean at the sender; none where theory.h has no formula.
@@ -149,7 +182,8 @@ std::optional<double> Formula(const Row& row) {
   return testbed::SelectiveRepeatMean(row.message()) + ToSeconds(kRtt) / 2;
 }
 
-// p99.9 wants 1,000 samples to be given at all; from 3,688 on its interval's upper end is one.
+// p99.9 wants 1,000 samples to be given at all; from 3,688 on its interval's upper end is one. The
+// others as everywhere: p50 wants 10, p99 1,000.
 nlohmann::json Side(const std::vector<double>& times_s, double bound_s) {
   const testbed::Summary summary = testbed::Summarise(times_s);
   nlohmann::json side{{"bound_s", bound_s}, {"mean_s", summary.mean}};
@@ -158,10 +192,14 @@ nlohmann::json Side(const std::vector<double>& times_s, double bound_s) {
   if (summary.mean_interval) {
     side["mean_interval_s"] = {summary.mean_interval->low, summary.mean_interval->high};
   }
-  if (const auto p999 = testbed::Quantile(sorted, 0.999, 1'000)) {
-    side["p999_s"] = p999->value;
-    side["p999_interval_s"] = {p999->low, p999->high};
-  }
+  const auto quantile = [&](const std::string& name, const std::optional<testbed::Estimate>& q) {
+    if (!q) return;
+    side[name + "_s"] = q->value;
+    side[name + "_interval_s"] = {q->low, q->high};
+  };
+  quantile("p50", summary.p50);
+  quantile("p99", summary.p99);
+  quantile("p999", testbed::Quantile(sorted, 0.999, 1'000));
   side["max_s"] = sorted.back();
   side["above_asked"] = std::count_if(sorted.begin(), sorted.end(),
                                       [&](double time) { return time > kAsked * bound_s; });
@@ -205,21 +243,44 @@ std::string Ratios(const nlohmann::json& side) {
                             side["p999_interval_s"][1].get<double>() / bound);
 }
 
+std::string Theory(const nlohmann::json& record) {
+  if (!record.contains("formula_s")) return "– | –";
+  return fmt::format("{:.3f} | {:+.1f} %",
+                     record["formula_s"].get<double>() / record["sender"]["bound_s"].get<double>(),
+                     100 * record["deviation"].get<double>());
+}
+
 std::string Line(const Row& row, const nlohmann::json& record) {
-  const bool formula = record.contains("formula_s");
-  const std::string theory = formula ? fmt::format("{:.3f} | {:+.1f} %",
-                                                   record["formula_s"].get<double>() /
-                                                       record["sender"]["bound_s"].get<double>(),
-                                                   100 * record["deviation"].get<double>())
-                                     : "– | –";
   return fmt::format(
       "| {} MiB | {:g} | {} | {} | {} | {} | {} | {} | {:.1f} % | {:.1f} % | {:.1f} |\n",
       row.bytes >> 20, row.loss, row.name(), row.samples, Ratios(record["receiver"]),
       Ratios(record["sender"]),
       std::max(record["receiver"]["above_asked"].get<uint64_t>(),
                record["sender"]["above_asked"].get<uint64_t>()),
-      theory, 100 * record["parity"].get<double>(), 100 * record["resent"].get<double>(),
+      Theory(record), 100 * record["parity"].get<double>(), 100 * record["resent"].get<double>(),
       record["coding_cores"].get<double>());
+}
+
+constexpr const char* kModelHead =
+    "| size | loss | recovery | receiver: mean | p50 | p99 | p99.9 | sender: mean | p50 | p99 | "
+    "p99.9 | formula | deviation | parity | resent |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+
+std::string ModelLine(const Row& row, const nlohmann::json& record) {
+  const auto ratios = [&](const nlohmann::json& side) {
+    const double bound = side["bound_s"];
+    std::string text = fmt::format("{:.3f}", side["mean_s"].get<double>() / bound);
+    for (const char* quantile : {"p50_s", "p99_s", "p999_s"}) {
+      text += side.contains(quantile)
+                  ? fmt::format(" | {:.3f}", side[quantile].get<double>() / bound)
+                  : " | –";
+    }
+    return text;
+  };
+  return fmt::format("| {} MiB | {:g} | {} | {} | {} | {} | {:.2f} % | {:.2f} % |\n",
+                     row.bytes >> 20, row.loss, row.name(), ratios(record["receiver"]),
+                     ratios(record["sender"]), Theory(record), 100 * record["parity"].get<double>(),
+                     100 * record["resent"].get<double>());
 }
 
 // --- Which rows ---------------------------------------------------------------------------------
@@ -264,6 +325,18 @@ std::vector<Row> Rows(uint64_t samples) {
   return rows;
 }
 
+std::vector<Row> ModelRows(uint64_t samples) {
+  std::vector<Row> rows;
+  for (const uint64_t bytes : kSizes) {
+    for (const double loss : kLosses) {
+      for (const char* recovery : {"auto", "sr", "gbn"}) {
+        rows.push_back({.recovery = recovery, .bytes = bytes, .loss = loss, .samples = samples});
+      }
+    }
+  }
+  return rows;
+}
+
 template <typename T>
 bool Chosen(const std::vector<T>& wanted, const T& value) {
   return wanted.empty() || std::find(wanted.begin(), wanted.end(), value) != wanted.end();
@@ -301,7 +374,10 @@ Result<void> WriteJson(const std::string& file, const nlohmann::json& out) {
 Result<void> Table(const po::variables_map& values) {
   const auto choice = ChoiceOf(values);
   if (!choice) return tl::unexpected(choice.error());
-  std::vector<Row> rows = Rows(values["samples"].as<uint64_t>());
+  const bool model = values.count("model") > 0;
+  const uint64_t samples =
+      values.count("samples") > 0 ? values["samples"].as<uint64_t>() : (model ? 10'000 : 4'000);
+  std::vector<Row> rows = model ? ModelRows(samples) : Rows(samples);
   std::erase_if(rows, [&](const Row& row) {
     return !Chosen(choice->sizes, row.bytes) || !Chosen(choice->losses, row.loss) ||
            !Chosen(choice->recoveries, row.recovery);
@@ -311,7 +387,7 @@ Result<void> Table(const po::variables_map& values) {
   const double parity_symbol_s = ParitySymbolSeconds();
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   nlohmann::json out{{"schema", "farspan.span_table.v1"},
-                     {"label", "virtual"},
+                     {"label", model ? "model" : "virtual"},
                      {"date", fmt::format("{:%Y-%m-%d}", *std::gmtime(&now))},
                      {"commit", values["commit"].as<std::string>()},
                      {"rate_bits_per_s", kRate.bits_per_s},
@@ -319,10 +395,10 @@ Result<void> Table(const po::variables_map& values) {
                      {"datagram_s", kDatagramS},
                      {"parity_symbol_cpu_s", parity_symbol_s},
                      {"rows", nlohmann::json::array()}};
-  fmt::print("{}", kHead);
+  fmt::print("{}", model ? kModelHead : kHead);
   for (const Row& row : rows) {
-    const nlohmann::json record = Record(Measure(row), parity_symbol_s);
-    fmt::print("{}", Line(row, record));
+    const nlohmann::json record = Record(model ? Model(row) : Measure(row), parity_symbol_s);
+    fmt::print("{}", model ? ModelLine(row, record) : Line(row, record));
     out["rows"].push_back(record);
     if (values.count("json") == 0) continue;  // after every row: it takes long
     if (const auto done = WriteJson(values["json"].as<std::string>(), out); !done) return done;
@@ -342,8 +418,10 @@ int main(int argc, char** argv) {
       "Usage: span_table [options]\n\n"
       "Span's completion times against the lossless bounds: 400 Gb/s, 25 ms, virtual time.\n\n";
   auto add = options.visible.add_options();
-  add("samples,n", po::value<uint64_t>()->default_value(4'000),
-      "of 128 MiB with auto; what they take decides how many other rows get");
+  add("samples,n", po::value<uint64_t>(),
+      "of 128 MiB with auto, 4,000; what they take decides how many other rows get. Of the model: "
+      "of each row, 10,000");
+  add("model", "by the Monte-Carlo of losses instead of the packet simulator");
   add("size", po::value<std::vector<std::string>>()->multitoken(), "only these of \"128 MiB\" …");
   add("loss", po::value<std::vector<double>>()->multitoken(), "only these of 0, 1e-6 … 1e-2");
   add("recovery", po::value<std::vector<std::string>>()->multitoken(),
