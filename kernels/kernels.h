@@ -101,9 +101,11 @@ typedef enum fsk_type FSK_32_BITS { FSK_FP32 = 0, FSK_BF16 = 1, FSK_FP16 = 2 } f
  * and for FSK_FP8_E4M3 max(|x| / 16, a / 448 × 2^-10). Stochastic rounding doubles h, which is
  * then a step or more; the mean of its error over r is at most h × 2^-(b + 1) + |x| × 2^-21.
  *
- * r is the upper b bits of a byte of Philox4x32-8: key = seed (low word first), counter = (element
- * / 16 as 64 bits, low word first, 0, 0), byte element % 16 of its 128 bits, low first, where
- * element is the index in the tensor. Take another seed for every tensor and step. */
+ * r is the upper b bits of a byte of Philox4x32-8. Of group g = element / 128, where element is the
+ * index in the tensor, and e = element % 128, key = seed (low word first), counter = (8 g + e / 8 %
+ * 8 as 64 bits, low word first, 0, 0), and the byte is e % 8, low first, of the words 1, 0 of the
+ * result (in this order) where e < 64, else of the words 3, 2. Take another seed for every tensor
+ * and step. */
 typedef enum fsk_code FSK_32_BITS { FSK_FP8_E4M3 = 0, FSK_INT8 = 1 } fsk_code;
 typedef enum fsk_rounding FSK_32_BITS { FSK_NEAREST = 0, FSK_STOCHASTIC = 1 } fsk_rounding;
 

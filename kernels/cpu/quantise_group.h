@@ -18,10 +18,10 @@ FARSPAN_INLINE float QuantiseGroup(const Group& group, uint64_t first_element, u
   if (scale.poisoned) {
     memset(codes, 0, kGroup);
   } else if constexpr (kStochastic) {
-    alignas(64) uint8_t random[kGroup];
-    RandomOfTile(first_element, 1, seed, random);
+    const auto random = RandomGroups<1>::of(first_element, seed);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(random.part);
     for (uint32_t v = 0; v < kVectors; ++v) {
-      const U code = Code::stochastic(group.x[v] * scale.inverse, LoadVector(random + v * kLanes));
+      const U code = Code::stochastic(group.x[v] * scale.inverse, LoadVector(bytes + v * kLanes));
       StoreVector(code, codes + v * kLanes);
     }
   } else {

@@ -98,6 +98,15 @@ struct Chunk<Bf16> {
       to[2 * i + 1] = _mm512_castsi512_ps(_mm512_unpackhi_epi16(zero, of.raw[i]));
     }
   }
+  // Times `factor`, even values and odd ones apart: they stay in the order of memory.
+  FARSPAN_INLINE void products(const Chunk& of, __m512 factor, __m512 (&even)[2],
+                               __m512 (&odd)[2]) {
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+    for (uint32_t i = 0; i < 2; ++i) {
+      even[i] = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_slli_epi32(of.raw[i], 16)), factor);
+      odd[i] = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_and_si512(of.raw[i], upper)), factor);
+    }
+  }
   FARSPAN_INLINE __m512i signs(const Chunk& of) { return _mm512_packs_epi16(of.raw[0], of.raw[1]); }
 };
 
@@ -108,6 +117,15 @@ struct PermutationOf32 {
 constexpr PermutationOf32 kLowHalves = {{0,  2,  4,  6,  32, 34, 36, 38, 8,  10, 12,
                                          14, 40, 42, 44, 46, 16, 18, 20, 22, 48, 50,
                                          52, 54, 24, 26, 28, 30, 56, 58, 60, 62}};
+constexpr PermutationOf32 kLowHalvesInOrder = {{0,  2,  4,  6,  8,  10, 12, 14, 16, 18, 20,
+                                                22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42,
+                                                44, 46, 48, 50, 52, 54, 56, 58, 60, 62}};
+
+// Halves of even elements and of odd ones, the codes being their upper bytes.
+FARSPAN_INLINE __m512i UpperBytes(__m512i even, __m512i odd) {
+  return _mm512_ternarylogic_epi32(_mm512_set1_epi16(0xff), _mm512_srli_epi16(even, 8), odd,
+                                   0xca);  // a ? b : c
+}
 
 // The codes of a chunk; y = value / scale, times kFactor.
 template <typename Code, bool kStochastic>
@@ -118,7 +136,7 @@ struct PackedCodes<Int8, false> {
   static constexpr float kFactor = 1;
 
   template <typename Type>
-  FARSPAN_INLINE __m512i pack(const Chunk<Type>& values, __m512 factor, const uint8_t*) {
+  FARSPAN_INLINE __m512i pack(const Chunk<Type>& values, __m512 factor, __m512i) {
     __m512 y[4];
     Chunk<Type>::floats(values, y);
     __m512i whole[4];
@@ -134,23 +152,36 @@ template <>
 struct PackedCodes<Int8, true> {
   static constexpr float kFactor = 256;
 
-  template <typename Type>
-  FARSPAN_INLINE __m512i pack(const Chunk<Type>& values, __m512 factor, const uint8_t* random) {
-    static constexpr PermutationOf16 kBack = Chunk<Type>::kOrder.inverse();
-    const __m512i packed =
-        _mm512_permutexvar_epi32(_mm512_loadu_si512(kBack.to), _mm512_loadu_si512(random));
+  FARSPAN_INLINE __m512i pack(const Chunk<Fp32>& values, __m512 factor, __m512i random) {
+    static constexpr PermutationOf16 kBack = Chunk<Fp32>::kOrder.inverse();
+    const __m512i packed = _mm512_permutexvar_epi32(_mm512_loadu_si512(kBack.to), random);
     const __m512i zero = _mm512_setzero_si512();
-    __m512 y[4];
-    Chunk<Type>::floats(values, y);
     __m512i whole[4];
-    for (uint32_t i = 0; i < 4; ++i) whole[i] = _mm512_cvtps_epi32(_mm512_mul_ps(y[i], factor));
+    for (uint32_t i = 0; i < 4; ++i) {
+      whole[i] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_castsi512_ps(values.raw[i]), factor));
+    }
     const __m512i first = _mm512_add_epi16(_mm512_packs_epi32(whole[0], whole[1]),
                                            _mm512_unpacklo_epi8(packed, zero));
     const __m512i second = _mm512_add_epi16(_mm512_packs_epi32(whole[2], whole[3]),
                                             _mm512_unpackhi_epi8(packed, zero));
     const __m512i codes =
         _mm512_packs_epi16(_mm512_srai_epi16(first, 8), _mm512_srai_epi16(second, 8));
-    return _mm512_permutexvar_epi32(_mm512_loadu_si512(Chunk<Type>::kOrder.to), codes);
+    return _mm512_permutexvar_epi32(_mm512_loadu_si512(Chunk<Fp32>::kOrder.to), codes);
+  }
+
+  FARSPAN_INLINE __m512i halves(const __m512 (&y)[2]) {
+    return _mm512_permutex2var_epi16(_mm512_cvtps_epi32(y[0]),
+                                     _mm512_loadu_si512(kLowHalvesInOrder.to),
+                                     _mm512_cvtps_epi32(y[1]));
+  }
+
+  FARSPAN_INLINE __m512i pack(const Chunk<Bf16>& values, __m512 factor, __m512i random) {
+    __m512 even[2];
+    __m512 odd[2];
+    Chunk<Bf16>::products(values, factor, even, odd);
+    const __m512i even_random = _mm512_and_si512(random, _mm512_set1_epi16(0xff));
+    return UpperBytes(_mm512_add_epi16(halves(even), even_random),
+                      _mm512_add_epi16(halves(odd), _mm512_srli_epi16(random, 8)));
   }
 };
 
@@ -173,7 +204,7 @@ struct PackedCodes<Fp8E4m3, false> {
   }
 
   template <typename Type>
-  FARSPAN_INLINE __m512i pack(const Chunk<Type>& values, __m512 factor, const uint8_t*) {
+  FARSPAN_INLINE __m512i pack(const Chunk<Type>& values, __m512 factor, __m512i) {
     __m512 y[4];
     Chunk<Type>::floats(Chunk<Type>::magnitudes(values), y);
     for (__m512& one : y) one = _mm512_mul_ps(one, factor);
@@ -205,46 +236,37 @@ struct PackedCodes<Fp8E4m3, true> {
     return _mm512_add_epi16(sum, magnitude);  // over the unused bit
   }
 
-  FARSPAN_INLINE __m512i pack(const Chunk<Fp32>& values, __m512 factor, const uint8_t* random) {
+  FARSPAN_INLINE __m512i pack(const Chunk<Fp32>& values, __m512 factor, __m512i random) {
     static constexpr PermutationOf16 kOrder = {
         {0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15}};
+    const __m256i bytes[2] = {_mm512_castsi512_si256(random), _mm512_extracti64x4_epi64(random, 1)};
     __m512i halves[2];
     for (uint32_t i = 0; i < 2; ++i) {
-      const auto* bytes = reinterpret_cast<const __m256i*>(random + 32 * i);
       halves[i] = code(_mm512_mul_ps(_mm512_castsi512_ps(values.raw[2 * i]), factor),
                        _mm512_mul_ps(_mm512_castsi512_ps(values.raw[2 * i + 1]), factor),
-                       _mm512_srli_epi16(_mm512_cvtepu8_epi16(_mm256_loadu_si256(bytes)), 1));
+                       _mm512_srli_epi16(_mm512_cvtepu8_epi16(bytes[i]), 1));
     }
     const __m512i codes =
         _mm512_packus_epi16(_mm512_srli_epi16(halves[0], 8), _mm512_srli_epi16(halves[1], 8));
     return _mm512_permutexvar_epi32(_mm512_loadu_si512(kOrder.to), codes);
   }
 
-  // Even elements and odd ones apart: they stay in the order of memory.
-  FARSPAN_INLINE __m512i pack(const Chunk<Bf16>& values, __m512 factor, const uint8_t* random) {
-    const __m512i odd = _mm512_set1_epi32(static_cast<int>(0xffff0000));
-    __m512 y[2][2];
-    for (uint32_t i = 0; i < 2; ++i) {
-      const __m512i raw = values.raw[i];
-      y[0][i] = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_slli_epi32(raw, 16)), factor);
-      y[1][i] = _mm512_mul_ps(_mm512_castsi512_ps(_mm512_and_si512(raw, odd)), factor);
-    }
-    const __m512i bytes = _mm512_loadu_si512(random);
+  FARSPAN_INLINE __m512i pack(const Chunk<Bf16>& values, __m512 factor, __m512i random) {
+    __m512 even[2];
+    __m512 odd[2];
+    Chunk<Bf16>::products(values, factor, even, odd);
     const __m512i even_random =
-        _mm512_and_si512(_mm512_srli_epi16(bytes, 1), _mm512_set1_epi16(0x7f));
-    const __m512i even_codes = code(y[0][0], y[0][1], even_random);
-    const __m512i odd_codes = code(y[1][0], y[1][1], _mm512_srli_epi16(bytes, 9));
-    return _mm512_ternarylogic_epi32(_mm512_set1_epi16(0xff), _mm512_srli_epi16(even_codes, 8),
-                                     odd_codes, 0xca);  // a ? b : c
+        _mm512_and_si512(_mm512_srli_epi16(random, 1), _mm512_set1_epi16(0x7f));
+    return UpperBytes(code(even[0], even[1], even_random),
+                      code(odd[0], odd[1], _mm512_srli_epi16(random, 9)));
   }
 };
 
 template <typename Type, typename Code, bool kStochastic>
-FARSPAN_INLINE __m512i PackChunk(const typename Type::Raw* values, __m512 factor,
-                                 const uint8_t* random) {
+FARSPAN_INLINE __m512i PackChunk(const typename Type::Raw* values, __m512 factor, Wide random) {
   Chunk<Type> chunk;
   Chunk<Type>::load(values, chunk);
-  return PackedCodes<Code, kStochastic>::pack(chunk, factor, random);
+  return PackedCodes<Code, kStochastic>::pack(chunk, factor, __builtin_bit_cast(__m512i, random));
 }
 
 // What is largest in each sixteenth of a group.
@@ -302,6 +324,7 @@ FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t gr
   const __mmask16 ordinary = _mm512_cmplt_epu32_mask(
       _mm512_sub_epi32(bits, _mm512_set1_epi32(kLeast)), _mm512_set1_epi32(kMost - kLeast));
   if ((zero | ordinary) != 0xffff) return false;
+  if (kStochastic && HighWordChanges(first_element, groups)) return false;
   const __m512 top = _mm512_set1_ps(Code::kTop);
   const __m512 a = _mm512_castsi512_ps(bits);
   const __m512 floored = _mm512_max_ps(a, _mm512_set1_ps(Code::kTop * 0x1p-126f));
@@ -312,16 +335,24 @@ FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t gr
   _mm512_store_ps(factor,
                   _mm512_mul_ps(inverse, _mm512_set1_ps(PackedCodes<Code, kStochastic>::kFactor)));
   memcpy(scales, scale, groups * sizeof(float));
-  alignas(64) uint8_t random[kTileGroups * kGroup];
-  if constexpr (kStochastic) RandomOfTile(first_element, groups, seed, random);
-  for (uint64_t g = 0; g < groups; ++g) {
-    for (uint64_t i = g * kGroup; i < (g + 1) * kGroup; i += 64) {
-      if (groups == kTileGroups) {
-        Prefetch<sizeof(values[0]) * 64>(values + kTileGroups * kGroup + i);
-      }
-      codes.put(
-          PackChunk<Type, Code, kStochastic>(values + i, _mm512_set1_ps(factor[g]), random + i));
+  const auto pack = [&]<uint32_t kGroups>(uint64_t first, const RandomGroups<kGroups>& random)
+      __attribute__((always_inline)) {
+    for (uint64_t half = 0; half < 2 * kGroups; ++half) {
+      const uint64_t g = first + half / 2;
+      const auto* at = values + first * kGroup + half * 64;
+      if (groups == kTileGroups) Prefetch<sizeof(values[0]) * 64>(at + kTileGroups * kGroup);
+      codes.put(PackChunk<Type, Code, kStochastic>(at, _mm512_set1_ps(factor[g]),
+                                                   random.part[half / 2][half % 2]));
     }
+  };
+  uint64_t g = 0;
+  if constexpr (kStochastic) {
+    for (; g + 2 <= groups; g += 2) {
+      pack(g, RandomGroups<2>::of(first_element + g * kGroup, seed));
+    }
+    if (g < groups) pack(g, RandomGroups<1>::of(first_element + g * kGroup, seed));
+  } else {
+    for (; g < groups; ++g) pack(g, RandomGroups<1>{});
   }
   return true;
 }

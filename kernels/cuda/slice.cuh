@@ -161,15 +161,15 @@ __device__ __forceinline__ CodeSlice QuantiseSlice(const float (&x)[kSlice], uin
   scale_out = scale.scale;
   CodeSlice codes{make_uint2(0, 0)};
   if (scale.poisoned) return codes;
-  uint32_t random[kSlice / 4] = {};
-  if constexpr (kStochastic) RandomOfEight(element, seed, random);
+  uint64_t random = 0;
+  if constexpr (kStochastic) random = RandomOfEight(element, seed);
 #pragma unroll
   for (uint32_t i = 0; i < kSlice; i += 2) {
     const float low = x[i] * scale.inverse;
     const float high = x[i + 1] * scale.inverse;
     uint32_t pair;
     if constexpr (kStochastic) {
-      const uint32_t bytes = random[i / 4] >> 8 * (i % 4);
+      const auto bytes = static_cast<uint32_t>(random >> 8 * i);
       pair = (Code::template stochastic<uint32_t>(low, bytes & 0xff) & 0xff) |
              (Code::template stochastic<uint32_t>(high, bytes >> 8 & 0xff) & 0xff) << 8;
     } else {
