@@ -25,7 +25,7 @@ class OneDatagram final : public Endpoint {
     return 1;
   }
   void on_sent(TimeNs, std::span<const Sent>) override {}
-  void on_timeout(TimeNs) override {}
+  void on_timeout(TimeNs) override { deadline = kNever; }
   TimeNs next_deadline() const override { return deadline; }
   std::optional<Event> poll_event() override { return {}; }
   Result<ListenId> listen(uint64_t&) override { return ListenId{}; }
@@ -54,6 +54,7 @@ class Driver final : public DatagramTransport {
       : DatagramTransport(std::move(endpoint), {}) {}
 
   bool room = true;
+  uint32_t waiting = 0, taken = 0;  // calls of receive() that bring something
   std::vector<uint8_t> sent;
   std::vector<TimeNs> slept_until;
 
@@ -61,7 +62,7 @@ class Driver final : public DatagramTransport {
   size_t paths() const override { return 1; }
   Address address(size_t) const override { return {}; }
   bool is_address(const Address&) const override { return true; }
-  bool receive(TimeNs) override { return false; }
+  bool receive(TimeNs) override { return taken < waiting && ++taken > 0; }
   size_t transmit(std::span<const TxSlot> slots) override {
     if (!room) return 0;
     for (const TxSlot& slot : slots) {
@@ -83,6 +84,20 @@ TEST(DatagramTransport, SleepsUntilNoEarlierThanNow) {
   for (const TimeNs until : driver.slept_until) {
     EXPECT_GE(until, start);
     EXPECT_LE(until, start + 1_ms);
+  }
+}
+
+// After its host has stood still; but not for ever.
+TEST(DatagramTransport, HearsWhatWaitsBeforeATimerSpeaksOfSilence) {
+  for (const uint32_t waiting : {0u, 1u, 10u, 1u << 30}) {
+    auto made = std::make_unique<OneDatagram>();
+    OneDatagram& endpoint = *made;
+    endpoint.deadline = {INT64_MIN};
+    Driver driver(std::move(made));
+    driver.waiting = waiting;
+    while (endpoint.deadline != kNever) driver.progress(driver.now());
+    EXPECT_GE(driver.taken, std::min(waiting, 16u));
+    EXPECT_LE(driver.taken, std::min(waiting, 100u));
   }
 }
 

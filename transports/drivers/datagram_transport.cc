@@ -12,6 +12,8 @@ namespace {
 constexpr size_t kPathsAt = 12, kPathBytes = 29;
 static_assert(kPathsAt + DatagramTransport::kMaxPaths * kPathBytes <= kHandleBytes);
 
+constexpr uint32_t kHearing = 16;  // calls of receive() that timers wait for
+
 }  // namespace
 
 DatagramTransport::DatagramTransport(std::unique_ptr<Endpoint> endpoint,
@@ -101,7 +103,9 @@ void DatagramTransport::progress(TimeNs until) {
     TimeNs at = now();
     const bool busy = receive(at);
     at = now();
-    if (endpoint_->next_deadline() <= at) endpoint_->on_timeout(at);
+    // No timer may take for silence what waits to be heard since this host stood still.
+    heard_ = busy ? heard_ + 1 : 0;
+    if (heard_ % kHearing == 0 && endpoint_->next_deadline() <= at) endpoint_->on_timeout(at);
     send(at);
     bool told = false;
     while (endpoint_->poll_event()) told = true;

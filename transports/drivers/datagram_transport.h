@@ -76,6 +76,7 @@ class DatagramTransport : public Transport {
   std::array<TxSlot, kSlots> slots_;
   size_t begin_ = 0, end_ = 0;
   std::unique_ptr<uint8_t[]> kept_;  // their payloads, once those may be no one else's
+  uint32_t heard_ = 0;               // calls of receive() that brought something, in a row
   std::array<Sent, kSlots> sent_;
 };
 
