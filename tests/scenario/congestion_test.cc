@@ -143,13 +143,15 @@ class Told {
     ack.rate = {8'000'000, false, rtt, 1000, delivered_ - before};
     control_->on_ack(ack);
   }
-  void lose(TimeNs now, TimeNs sent, bool repaired = false) {
-    control_->on_loss({now, 1000, sent, inflight_, delivered_, repaired});
+  void lose(TimeNs now, TimeNs sent, bool repaired = false, bool first = true) {
+    control_->on_loss({now, 1000, sent, inflight_, delivered_, repaired, first});
   }
+  void take_back(TimeNs now) { control_->on_spurious(now); }
   void time_out(TimeNs now) { control_->on_timeout(now); }
   void begin_round() { round_ = true; }  // with the next acknowledgement
   double window() const { return static_cast<double>(control_->window_bytes()); }
   double rate() const { return static_cast<double>(control_->pacing_rate().bits_per_s); }
+  std::string_view state() const { return control_->state(); }
 
  private:
   ControllerPtr control_;
@@ -230,6 +232,96 @@ TEST(Congestion, ARepairedLossIsALoss) {
     EXPECT_EQ(plain.rate(), repaired.rate()) << name;
     EXPECT_LT(repaired.window() + repaired.rate(), before) << name;
   }
+}
+
+// RFC 9438, 4.9; slow start too goes on.
+TEST(Congestion, ALossThatWasNoneIsTakenBack) {
+  for (const char* name : {"cubic", "cubic-linux", "bbr", "swift", "dcqcn"}) {
+    for (const bool silence : {false, true}) {
+      Told told(name), spared(name);
+      for (Told* one : {&told, &spared}) {
+        for (int i = 0; i < 90; ++i) one->ack(TimeNs{100'000'000 + i});
+      }
+      for (int64_t i = 0; i < 4; ++i) told.lose(TimeNs{200'000'000 + i}, 190_ms, false, i == 0);
+      if (silence) told.time_out(350_ms);
+      const bool reduced = told.window() < spared.window() || told.rate() < spared.rate();
+      EXPECT_TRUE(reduced || (name == std::string("bbr") && !silence)) << name;
+      told.take_back(400_ms);
+      EXPECT_EQ(told.window(), spared.window()) << name;
+      EXPECT_EQ(told.state(), spared.state()) << name;
+      for (Told* one : {&told, &spared}) {
+        one->begin_round();
+        for (int i = 0; i < 200; ++i) one->ack(TimeNs{410'000'000 + 1'000'000 * i});
+      }
+      EXPECT_EQ(told.window(), spared.window()) << name;
+      EXPECT_EQ(told.rate(), spared.rate()) << name;
+    }
+  }
+}
+
+// A real loss of the same flight, told after that, is not taken for one that was answered.
+TEST(Congestion, ARealLossAfterOneThatWasNoneCounts) {
+  for (const char* name : {"cubic", "swift", "dcqcn"}) {
+    Told told(name), once(name);
+    for (Told* one : {&told, &once}) {
+      for (int i = 0; i < 90; ++i) one->ack(TimeNs{100'000'000 + i});
+    }
+    told.lose(200_ms, 190_ms);
+    told.take_back(210_ms);
+    told.lose(210_ms, 191_ms);
+    once.lose(210_ms, 191_ms);
+    EXPECT_EQ(told.window(), once.window()) << name;
+    EXPECT_EQ(told.rate(), once.rate()) << name;
+  }
+}
+
+TEST(Congestion, WhatWasGainedSinceIsNotTakenBack) {
+  Told cubic("cubic");
+  for (int i = 0; i < 90; ++i) cubic.ack(TimeNs{100'000'000 + i});
+  const double before = cubic.window();
+  cubic.lose(200_ms, 190_ms);
+  TimeNs now = 301_ms;
+  for (; cubic.window() < 1.2 * before; now += 1_ms) cubic.ack(now);
+  const double after = cubic.window();
+  cubic.take_back(now);
+  EXPECT_EQ(cubic.window(), after);
+}
+
+// A mark is no loss, and stays.
+TEST(Congestion, AMarkIsNotTakenBack) {
+  for (const char* name : {"cubic", "dcqcn"}) {
+    Told told(name);
+    for (int i = 0; i < 90; ++i) told.ack(TimeNs{100'000'000 + i});
+    told.lose(200_ms, 190_ms);
+    told.ack(401_ms, 1);
+    const double window = told.window(), rate = told.rate();
+    told.take_back(402_ms);
+    EXPECT_EQ(told.window(), window) << name;
+    EXPECT_EQ(told.rate(), rate) << name;
+  }
+}
+
+// The draft's short-term bounds.
+TEST(Congestion, BbrForgetsTheBoundsOfALossThatWasNone) {
+  Told told("bbr"), spared("bbr");
+  const auto run = [&](int64_t from_ms, int64_t to_ms) {
+    for (int64_t ms = from_ms; ms < to_ms; ++ms) {
+      for (Told* one : {&told, &spared}) {
+        if (ms % 100 == 0) one->begin_round();
+        one->ack(TimeNs{ms * 1'000'000});
+      }
+    }
+  };
+  run(100, 1'500);
+  ASSERT_EQ(told.state(), "drain");
+  for (int64_t i = 0; i < 20; ++i) told.lose(TimeNs{1'500'000'000 + i}, 1'450_ms, false, i == 0);
+  run(1'500, 1'750);
+  EXPECT_LT(told.window(), spared.window());
+  told.take_back(1'750_ms);
+  run(1'750, 1'760);
+  EXPECT_EQ(told.window(), spared.window());
+  EXPECT_EQ(told.rate(), spared.rate());
+  EXPECT_EQ(told.state(), spared.state());
 }
 
 TEST(Congestion, DcqcnHalvesAtFirstAndRecoversHalfTheWay) {

@@ -25,21 +25,36 @@ link::DirectionSpec Wire(Rate rate, TimeNs delay, uint64_t queue_bytes) {
   return spec;
 }
 
-}  // namespace
-
-// What an engine or a host does that does not get to run: the path is longer for a moment, and
-// nothing overtakes.
-void AddStalls(TimeNs stall, link::DirectionSpec& spec) {
+// Once a second the path is longer for a moment. Where nothing overtakes, that is what an engine or
+// a host does that does not get to run.
+void AddDetours(TimeNs by, link::DirectionSpec& spec) {
   const link::PathSpec usual = spec.lanes[0].path;
   link::PathSpec longer = usual;
-  longer.delay = usual.delay + stall;
-  spec.order = link::OrderPolicy::kKeep;
+  longer.delay = usual.delay + by;
   for (int64_t second = 1; second <= 60; ++second) {
     const TimeNs at{second * 1'000'000'000};
     spec.timeline.push_back({at, false, link::SetPath{0, longer}});
     spec.timeline.push_back({at + TimeNs{1'000'000}, false, link::SetPath{0, usual}});
   }
 }
+
+link::DirectionSpec SharedWire(const BottleneckOptions& options) {
+  link::DirectionSpec spec = Wire(options.rate, options.delay, options.queue_bytes);
+  if (options.stall.ns > 0) {
+    spec.order = link::OrderPolicy::kKeep;
+    AddDetours(options.stall, spec);
+  }
+  if (options.detour.ns > 0) AddDetours(options.detour, spec);
+  if (options.loss > 0) spec.lanes[0].loss.kind = link::LossKind::kBernoulli;
+  spec.lanes[0].loss.probability = options.loss;
+  for (int64_t second = 1; options.cut.ns > 0 && second <= 60; ++second) {
+    spec.timeline.push_back(
+        {TimeNs{second * 1'000'000'000}, false, link::Cut{.duration = options.cut}});
+  }
+  return spec;
+}
+
+}  // namespace
 
 // Keeps kDepth messages under way.
 class SharedBottleneck::Flow final : public ProgressListener {
@@ -86,9 +101,7 @@ class SharedBottleneck::Flow final : public ProgressListener {
 
 SharedBottleneck::SharedBottleneck(const BottleneckOptions& options) : options_(options) {
   RegisterControllers();
-  link::DirectionSpec shared = Wire(options.rate, options.delay, options.queue_bytes);
-  if (options.stall.ns > 0) AddStalls(options.stall, shared);
-  wire_ = Must(network_.add_wire(shared, {.link = "shared"}, {1u << 16}));
+  wire_ = Must(network_.add_wire(SharedWire(options), {.link = "shared"}, {1u << 16}));
 }
 
 SharedBottleneck::~SharedBottleneck() = default;

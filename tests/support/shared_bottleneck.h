@@ -22,6 +22,9 @@ struct BottleneckOptions {
   uint64_t queue_bytes = 2'500'000;  // in front of it
   uint32_t payload_bytes = 4096;     // of Span's datagrams and TCP's segments
   TimeNs stall{};                    // once a second nothing arrives for so long, then all at once
+  double loss = 0;                   // of each packet by itself, in the fiber
+  TimeNs cut{};                      // once a second everything is lost for so long
+  TimeNs detour{};  // for 1 ms each second packets take so much longer, and others overtake them
 };
 
 class SharedBottleneck {

@@ -8,10 +8,11 @@
 // in place of the draft's budgets for send quanta and aggregated acknowledgements, the window also
 // holds what is sent while a driver is as late as it may be (ControllerConfig::granularity; Span
 // acknowledges at least every RTT / 32 otherwise).
-// Not modelled: packet conservation in recovery, spurious-loss undo.
+// Not modelled: packet conservation in recovery.
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 
 #include "emulator/base/random.h"
 #include "transports/congestion/controllers.h"
@@ -61,6 +62,9 @@ class Bbr final : public Controller {
   }
 
   void on_loss(const LossInfo& loss) override {
+    if (loss.first) {
+      before_ = {state_, window_, bandwidth_shortterm_, inflight_shortterm_, inflight_longterm_};
+    }
     lost_in_round_ += loss.bytes;
     ++losses_in_round_;
     // A burst need not wait for its round to end: the threshold of a whole window is enough.
@@ -68,6 +72,27 @@ class Bbr final : public Controller {
   }
 
   void on_timeout(TimeNs /*now*/) override { window_ = kMinPackets * packet_; }
+
+  // BBRHandleSpuriousLossDetection().
+  void on_spurious(TimeNs now) override {
+    lost_in_round_ = 0;
+    losses_in_round_ = 0;
+    too_high_noted_ = false;
+    if (!before_) return;
+    full_bandwidth_ = 0;
+    full_rounds_ = 0;
+    window_ = std::max(window_, before_->window);
+    bandwidth_shortterm_ = std::max(bandwidth_shortterm_, before_->bandwidth_shortterm);
+    inflight_shortterm_ = std::max(inflight_shortterm_, before_->inflight_shortterm);
+    inflight_longterm_ = std::max(inflight_longterm_, before_->inflight_longterm);
+    if (state_ == State::kProbeRtt || state_ == before_->state) return;
+    if (before_->state == State::kStartup) {
+      filled_pipe_ = false;
+      state_ = State::kStartup;
+    }
+    if (before_->state == State::kRefill) enter_refill();
+    if (before_->state == State::kUp) enter_up(now);
+  }
 
   uint64_t window_bytes() const override { return static_cast<uint64_t>(window_); }
 
@@ -84,6 +109,11 @@ class Bbr final : public Controller {
   }
 
  private:
+  struct Before {  // what a loss changes
+    State state;
+    double window, bandwidth_shortterm, inflight_shortterm, inflight_longterm;
+  };
+
   bool probing_bandwidth() const {
     return state_ == State::kStartup || state_ == State::kRefill || state_ == State::kUp;
   }
@@ -119,6 +149,7 @@ class Bbr final : public Controller {
     const bool congested = lost_in_round_ > 0 || marked_too_often();
     if (round_loss_too_high(0) || marked_too_often()) note_inflight_too_high(ack.now);
     if (congested && !probing_bandwidth()) adapt_shortterm_bounds();
+    if (marked_too_often()) before_.reset();
     if (state_ == State::kStartup) check_full_pipe(ack);
     ++rounds_since_probe_;
     delivered_in_round_ = lost_in_round_ = 0;
@@ -221,11 +252,7 @@ class Bbr final : public Controller {
         if (time_to_probe(now)) enter_refill();
         return;
       case State::kRefill:
-        if (round_start_ && ++refill_rounds_ > 1) {
-          state_ = State::kUp;
-          up_started_ = now;
-          up_growth_ = packet_;
-        }
+        if (round_start_ && ++refill_rounds_ > 1) enter_up(now);
         return;
       default:
         if (round_start_) raise_longterm_bound();
@@ -238,6 +265,12 @@ class Bbr final : public Controller {
     state_ = State::kRefill;
     refill_rounds_ = 0;
     bandwidth_shortterm_ = inflight_shortterm_ = kUnbounded;
+  }
+
+  void enter_up(TimeNs now) {
+    state_ = State::kUp;
+    up_started_ = now;
+    up_growth_ = packet_;
   }
 
   // While probing upwards what may be in flight grows by 1, 2, 4… packets per round.
@@ -340,6 +373,7 @@ class Bbr final : public Controller {
   uint64_t packets_in_round_ = 0;
   uint64_t marks_in_round_ = 0;
   bool too_high_noted_ = false;
+  std::optional<Before> before_;  // the present episode of losses
 
   bool filled_pipe_ = false;
   double full_bandwidth_ = 0;

@@ -1,9 +1,9 @@
 // CUBIC (RFC 9438) with HyStart++ (RFC 9406), paced.
 //
 // A loss, or a CE mark, reduces the window once per round trip. Pacing is at 2 x window / RTT in
-// slow start and 1.2 x in congestion avoidance, as Linux does. Not modelled: proportional rate
-// reduction (RFC 6937; the endpoint is paced, so a halved window does not burst) and undoing a
-// reduction that reordering caused (the endpoint declares losses late enough).
+// slow start and 1.2 x in congestion avoidance, as Linux does. A reduction by losses that were none
+// is undone (RFC 9438, 4.9.2, after time-outs too), slow start included. Not modelled: proportional
+// rate reduction (RFC 6937; the endpoint is paced, so a halved window does not burst).
 //
 // `cubic-linux` is what tcp_cubic.c of Linux 6.18 does where no qdisc paces (fq does, and little
 // else): nothing is paced; slow start ends for good at the first sign of HyStart, which also looks
@@ -14,6 +14,7 @@
 // whole packets.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "transports/congestion/controllers.h"
 #include "transports/congestion/rounds.h"
@@ -119,7 +120,7 @@ class Cubic final : public Controller {
     silent_ = false;
     const bool new_round = rounds_.on_ack(ack);
     const TimeNs sent = ack.rtt == kNever ? ack.now - ack.smoothed_rtt : ack.now - ack.rtt;
-    if (ack.ecn_marked > 0) reduce(ack.now, sent);
+    if (ack.ecn_marked > 0 && reduce(ack.now, sent)) before_.reset();
     if (!guard_.may_react(sent)) return;  // recovering: what is acknowledged tells of the past
     if (window_ < threshold_) {
       slow_start(ack, new_round);
@@ -130,7 +131,22 @@ class Cubic final : public Controller {
   }
 
   void on_loss(const LossInfo& loss) override {
+    if (loss.first) {
+      before_ = {window_, threshold_, window_max_, window_reno_, k_s_, epoch_, lost_, guard_};
+    }
     if (!silent_) reduce(loss.now, loss.sent);
+  }
+
+  void on_spurious(TimeNs /*now*/) override {
+    if (!before_ || window_ >= before_->window) return;
+    window_ = before_->window;
+    threshold_ = before_->threshold;
+    window_max_ = before_->window_max;
+    window_reno_ = before_->window_reno;
+    k_s_ = before_->k_s;
+    epoch_ = before_->epoch;
+    lost_ = before_->lost;
+    guard_ = before_->guard;
   }
 
   // RFC 5681, 3.1: the threshold is that of one reduction, and where nothing has been acknowledged
@@ -154,8 +170,15 @@ class Cubic final : public Controller {
   }
 
  private:
-  void reduce(TimeNs now, TimeNs sent) {
-    if (!guard_.may_react(sent)) return;
+  struct Before {  // what a reduction changes
+    double window, threshold, window_max, window_reno, k_s;
+    TimeNs epoch;
+    bool lost;
+    ReactionGuard guard;
+  };
+
+  bool reduce(TimeNs now, TimeNs sent) {
+    if (!guard_.may_react(sent)) return false;
     guard_.react(now);
     lost_ = true;
     // Fast convergence: a flow that is losing ground lets go of more.
@@ -163,6 +186,7 @@ class Cubic final : public Controller {
     window_ = std::max(window_ * kBeta, kMinPackets * packet_);
     threshold_ = window_;
     epoch_ = kNever;
+    return true;
   }
 
   // HyStart++ is for the first slow start only (RFC 9406, 4.3): after a time-out the threshold says
@@ -215,6 +239,7 @@ class Cubic final : public Controller {
   TimeNs rtt_;
   RoundCounter rounds_;
   ReactionGuard guard_;
+  std::optional<Before> before_;  // the present episode of losses
   HyStart hystart_;
   LinuxHyStart linux_hystart_;
 };

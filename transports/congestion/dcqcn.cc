@@ -4,10 +4,11 @@
 // An acknowledgement that reports CE marks stands for the congestion notification packet, at most
 // one per kNotificationInterval as the paper's notification point sends them. Rates start at the
 // line rate. There is no window: the paper stands on PFC against loss.
-// Ours, for long links: a declared loss counts as a notification too, since there is no PFC; and
-// timers and byte counter take a smoothed round trip at least, or hundreds of increases (364 at
-// 20 ms) would pass before the first of them is heard of.
+// Ours, for long links: a declared loss counts as a notification too, since there is no PFC, and as
+// none where it was none; and timers and byte counter take a smoothed round trip at least, or
+// hundreds of increases (364 at 20 ms) would pass before the first of them is heard of.
 #include <algorithm>
+#include <optional>
 
 #include "transports/congestion/controllers.h"
 
@@ -49,11 +50,12 @@ class Dcqcn final : public Controller {
   void on_ack(const AckInfo& ack) override {
     rtt_ = ack.smoothed_rtt;
     run_timers(ack.now);
-    if (ack.ecn_marked > 0) notify(ack.now);
+    if (ack.ecn_marked > 0 && notify(ack.now)) before_.reset();
   }
 
   void on_loss(const LossInfo& loss) override {
     run_timers(loss.now);
+    if (loss.first) before_ = {current_, target_, alpha_, notified_};
     notify(loss.now);
   }
 
@@ -62,14 +64,27 @@ class Dcqcn final : public Controller {
     notify(now);
   }
 
+  void on_spurious(TimeNs /*now*/) override {
+    if (!before_ || current_ >= before_->current) return;
+    current_ = before_->current;
+    target_ = before_->target;
+    alpha_ = before_->alpha;
+    notified_ = before_->notified;
+  }
+
   uint64_t window_bytes() const override { return window_; }
   Rate pacing_rate() const override { return {static_cast<uint64_t>(current_)}; }
 
  private:
+  struct Before {  // what a loss changes
+    double current, target, alpha;
+    TimeNs notified;
+  };
+
   TimeNs timer() const { return std::max(kTimer, rtt_); }
 
-  void notify(TimeNs now) {
-    if (now - notified_ < std::max(kNotificationInterval, rtt_)) return;
+  bool notify(TimeNs now) {
+    if (now - notified_ < std::max(kNotificationInterval, rtt_)) return false;
     notified_ = now;
     target_ = current_;
     current_ = std::max(current_ * (1 - alpha_ / 2), kMinRate);
@@ -78,6 +93,7 @@ class Dcqcn final : public Controller {
     next_increase_ = now + timer();
     bytes_ = 0;
     byte_stage_ = timer_stage_ = 0;
+    return true;
   }
 
   // Timers run out between calls; what they do is done in their order. At the line rate nothing
@@ -117,6 +133,7 @@ class Dcqcn final : public Controller {
   uint64_t bytes_ = 0;
   int byte_stage_ = 0;
   int timer_stage_ = 0;
+  std::optional<Before> before_;  // the present episode of losses
 };
 
 }  // namespace

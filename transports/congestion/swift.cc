@@ -9,10 +9,12 @@
 // target is first reached, and growth that doubles with every round trip below the target after the
 // first kFastRounds (TIMELY's hyperactive increase, SIGCOMM'15, section 4.4, made geometric). The
 // minimum is refreshed every 10 s by a round trip at kDrainGain of the window (as BBR's ProbeRTT),
-// or a flow that comes late would take a standing queue for distance. Not modelled: separate
-// end-host delay and window; windows below one packet.
+// or a flow that comes late would take a standing queue for distance. What losses did that were
+// none is undone, unless the delay has had its say since. Not modelled: separate end-host delay and
+// window; windows below one packet.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "transports/congestion/controllers.h"
 #include "transports/congestion/rounds.h"
@@ -57,13 +59,17 @@ class Swift final : public Controller {
       calm_rounds_ = 0;
       const double excess =
           static_cast<double>((ack.rtt - target).ns) / static_cast<double>(ack.rtt.ns);
-      if (guard_.may_react(sent)) decrease(ack.now, 1 - kBeta * excess);
+      if (guard_.may_react(sent)) {
+        decrease(ack.now, 1 - kBeta * excess);
+        before_.reset();
+      }
     } else if (ack.now - last_full_ <= ack.smoothed_rtt) {
       increase(static_cast<double>(ack.bytes));
     }
   }
 
   void on_loss(const LossInfo& loss) override {
+    if (loss.first) before_ = {window_, slow_start_, calm_rounds_, guard_};
     slow_start_ = false;
     calm_rounds_ = 0;
     if (guard_.may_react(loss.sent)) decrease(loss.now, 1 - kMaxDecrease);
@@ -74,6 +80,14 @@ class Swift final : public Controller {
     decrease(now, 0);
   }
 
+  void on_spurious(TimeNs /*now*/) override {
+    if (!before_ || window_ >= before_->window) return;
+    window_ = before_->window;
+    slow_start_ = before_->slow_start;
+    calm_rounds_ = before_->calm_rounds;
+    guard_ = before_->guard;
+  }
+
   uint64_t window_bytes() const override { return static_cast<uint64_t>(usable_window()); }
 
   Rate pacing_rate() const override {
@@ -81,6 +95,13 @@ class Swift final : public Controller {
   }
 
  private:
+  struct Before {  // what a loss changes
+    double window;
+    bool slow_start;
+    int calm_rounds;
+    ReactionGuard guard;
+  };
+
   double usable_window() const { return draining_ ? kDrainGain * window_ : window_; }
 
   // The same for every distance, or flows of unequal length could not share a queue. The paper's
@@ -134,6 +155,7 @@ class Swift final : public Controller {
   TimeNs rtt_;
   RoundCounter rounds_;
   ReactionGuard guard_;
+  std::optional<Before> before_;  // the present episode of losses
 };
 
 }  // namespace

@@ -69,6 +69,7 @@ struct LossInfo {
   uint64_t inflight = 0;   // without it
   uint64_t delivered = 0;  // total on this path so far
   bool repaired = false;   // parity makes up for it: nothing is sent again
+  bool first = false;      // of an episode, see on_spurious()
 };
 
 class Controller {
@@ -81,6 +82,13 @@ class Controller {
   // Nothing has been heard for so long that all in flight must be thought lost: a retransmission
   // time-out of TCP's, persistent congestion of QUIC's.
   virtual void on_timeout(TimeNs now) = 0;
+  // Every packet told lost since the `first` of this episode has come after all: hosts stood still,
+  // or the path reordered. What was done about them is to be taken back (RFC 9438, 4.9; RFC 4015),
+  // without giving up what has been gained since. An episode is the losses among what left before
+  // its first one was told, as ReactionGuard has it, and until something is heard again also of
+  // what left later. One loss that was real, and nothing is taken back.
+  // A peer that acknowledges what it never had gains no more than by doing so at once.
+  virtual void on_spurious(TimeNs /*now*/) {}
 
   // Packets leave while what is in flight, with them, does not exceed the window (one packet may
   // always be in flight), spaced by the rate; Rate{0}: not paced.

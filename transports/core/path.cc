@@ -85,7 +85,17 @@ void Path::on_acked(TimeNs now, uint64_t bytes, uint32_t packets, uint32_t marke
 void Path::on_lost(TimeNs now, uint64_t number, uint32_t bytes, TimeNs sent, bool repaired) {
   inflight_ -= bytes;
   losses_.on_lost(number);
-  controller_->on_loss({now, bytes, sent, inflight_, delivered_, repaired});
+  const bool first = sent >= episode_.until && delivered_ != episode_.delivered;
+  if (first) episode_ = {episode_.until, now, delivered_, 0};
+  if (sent >= episode_.since) ++episode_.losses;
+  controller_->on_loss({now, bytes, sent, inflight_, delivered_, repaired, first});
+}
+
+void Path::on_spurious(TimeNs now, TimeNs sent) {
+  losses_.on_late();
+  if (sent < episode_.since || episode_.losses == 0 || --episode_.losses != 0) return;
+  episode_ = {.since = episode_.since, .until = episode_.since};
+  controller_->on_spurious(now);
 }
 
 }  // namespace farspan::transport

@@ -51,6 +51,8 @@ class Path {
   void on_acked(TimeNs now, uint64_t bytes, uint32_t packets, uint32_t marked, TimeNs rtt,
                 const DeliveryStamp& newest, TimeNs sent);
   void on_lost(TimeNs now, uint64_t number, uint32_t bytes, TimeNs sent, bool repaired);
+  // A packet that on_lost() was told of, and that left at `sent`, has come after all.
+  void on_spurious(TimeNs now, TimeNs sent);
   void forget(uint32_t bytes) { inflight_ -= bytes; }  // of a connection that ends
 
  private:
@@ -71,6 +73,15 @@ class Path {
   TimeNs delivered_at_{};
   TimeNs first_sent_{};
   uint64_t app_limited_until_ = 0;  // samples are app-limited until this much was delivered
+
+  // Losses that Controller::on_spurious() would be about: of packets that left in [since, until).
+  struct Episode {
+    TimeNs since{};
+    TimeNs until{};
+    uint64_t delivered = ~uint64_t{0};  // when it began
+    uint64_t losses = 0;                // told, and not taken back
+  };
+  Episode episode_;
 };
 
 }  // namespace farspan::transport

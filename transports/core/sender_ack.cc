@@ -85,7 +85,7 @@ void Sender::on_delivered(TimeNs at, uint32_t p, uint64_t number, AckTally& tall
   sent.state = State::kAcked;
   if (before == State::kLost) {
     ++counters_.spurious;
-    path.shared->losses().on_late();
+    path.shared->on_spurious(at, sent.sent);
     if (sent.loss != kNone) losses_[sent.loss].cancelled = true;
     if (sent.block != kNone && blocks_[sent.block].generation == sent.generation) {
       on_late_symbol(sent);
