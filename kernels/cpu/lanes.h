@@ -79,6 +79,7 @@ struct Lanes<Wide> {
 };
 
 // Widening and narrowing by hand: gcc 12 takes __builtin_convertvector apart lane by lane.
+// StoreBytes stores the low bytes of four vectors' lanes.
 #if defined(__AVX512F__)
 FARSPAN_INLINE U LoadVector(const uint8_t* from) {
   return __builtin_bit_cast(
@@ -88,9 +89,11 @@ FARSPAN_INLINE U LoadVector(const uint16_t* from) {
   return __builtin_bit_cast(
       U, _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
 }
-FARSPAN_INLINE void StoreVector(U lanes, uint8_t* to) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                   _mm512_cvtepi32_epi8(__builtin_bit_cast(__m512i, lanes)));
+FARSPAN_INLINE void StoreBytes(const U (&lanes)[4], uint8_t* to) {
+  for (uint32_t i = 0; i < 4; ++i) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to) + i,
+                     _mm512_cvtepi32_epi8(__builtin_bit_cast(__m512i, lanes[i])));
+  }
 }
 FARSPAN_INLINE void StoreVector(U lanes, uint16_t* to) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
@@ -105,14 +108,14 @@ FARSPAN_INLINE U LoadVector(const uint16_t* from) {
   return __builtin_bit_cast(
       U, _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 }
-FARSPAN_INLINE void StoreVector(U lanes, uint8_t* to) {
-  const __m256i low_bytes =
-      _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1,
-                       -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-  const __m256i packed = _mm256_shuffle_epi8(__builtin_bit_cast(__m256i, lanes), low_bytes);
-  _mm_storel_epi64(
-      reinterpret_cast<__m128i*>(to),
-      _mm_unpacklo_epi32(_mm256_castsi256_si128(packed), _mm256_extracti128_si256(packed, 1)));
+FARSPAN_INLINE void StoreBytes(const U (&lanes)[4], uint8_t* to) {
+  const auto two = [&](uint32_t i) {
+    return _mm256_packus_epi32(__builtin_bit_cast(__m256i, lanes[i] & 0xff),
+                               __builtin_bit_cast(__m256i, lanes[i + 1] & 0xff));
+  };
+  const __m256i packed = _mm256_packus_epi16(two(0), two(2));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permutevar8x32_epi32(packed, order));
 }
 FARSPAN_INLINE void StoreVector(U lanes, uint16_t* to) {
   const auto low = __builtin_bit_cast(__m256i, lanes & 0xffff);
@@ -128,6 +131,9 @@ template <typename Raw>
 FARSPAN_INLINE void StoreVector(U lanes, Raw* to) {
   for (uint32_t lane = 0; lane < kLanes; ++lane) to[lane] = static_cast<Raw>(lanes[lane]);
 }
+FARSPAN_INLINE void StoreBytes(const U (&lanes)[4], uint8_t* to) {
+  for (uint32_t i = 0; i < 4; ++i) StoreVector(lanes[i], to + i * kLanes);
+}
 #endif
 #if defined(__AVX2__)
 FARSPAN_INLINE U LoadVector(const uint32_t* from) {
@@ -137,6 +143,11 @@ FARSPAN_INLINE U LoadVector(const uint32_t* from) {
 }
 FARSPAN_INLINE void StoreVector(U lanes, uint32_t* to) { memcpy(to, &lanes, sizeof lanes); }
 #endif
+
+template <uint64_t kBytes>
+FARSPAN_INLINE void Prefetch(const void* from) {
+  for (uint64_t i = 0; i < kBytes; i += 64) __builtin_prefetch(static_cast<const char*>(from) + i);
+}
 
 FARSPAN_INLINE uint32_t LargestLane(U magnitudes) {
 #if defined(__AVX512F__)

@@ -17,17 +17,22 @@ FARSPAN_INLINE float QuantiseGroup(const Group& group, uint64_t first_element, u
   const GroupScale scale = ScaleOfGroup(LargestLane(largest), Code::kTop);
   if (scale.poisoned) {
     memset(codes, 0, kGroup);
-  } else if constexpr (kStochastic) {
-    const auto random = RandomGroups<1>::of(first_element, seed);
-    const auto* bytes = reinterpret_cast<const uint8_t*>(random.part);
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      const U code = Code::stochastic(group.x[v] * scale.inverse, LoadVector(bytes + v * kLanes));
-      StoreVector(code, codes + v * kLanes);
+    return scale.scale;
+  }
+  RandomGroups<1> random;
+  if constexpr (kStochastic) random = RandomGroups<1>::of(first_element, seed);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(random.part);
+  for (uint32_t v = 0; v < kVectors; v += 4) {
+    U code[4];
+    for (uint32_t i = 0; i < 4; ++i) {
+      const F y = group.x[v + i] * scale.inverse;
+      if constexpr (kStochastic) {
+        code[i] = Code::stochastic(y, LoadVector(bytes + (v + i) * kLanes));
+      } else {
+        code[i] = Code::template nearest<U>(y);
+      }
     }
-  } else {
-    for (uint32_t v = 0; v < kVectors; ++v) {
-      StoreVector(Code::template nearest<U>(group.x[v] * scale.inverse), codes + v * kLanes);
-    }
+    StoreBytes(code, codes + v * kLanes);
   }
   return scale.scale;
 }

@@ -303,13 +303,6 @@ FARSPAN_INLINE __m512i LargestOfGroups(const typename Type::Raw* values, uint64_
   return joined(low, joined(four(8), four(12)));
 }
 
-template <uint64_t kBytes>
-FARSPAN_INLINE void Prefetch(const void* from) {
-  for (uint64_t i = 0; i < kBytes; i += 64) {
-    _mm_prefetch(static_cast<const char*>(from) + i, _MM_HINT_T0);
-  }
-}
-
 // Up to kTileGroups whole groups: first what is largest in each, so that the long way from there to
 // a scale is gone once for all. The tile after it is fetched while codes are made, or memory would
 // rest meanwhile. False, and nothing written, where a group needs more care.

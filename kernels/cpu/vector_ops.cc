@@ -19,6 +19,8 @@
 namespace farspan::kernels {
 namespace {
 
+constexpr uint64_t kPrefetchedGroups = 8;  // the processor's own prefetching comes too late
+
 template <typename Type, typename Code, bool kStochastic>
 void Quantise(uint64_t seed, const fsk_quantise_item& item) {
   const auto* values = static_cast<const typename Type::Raw*>(item.values);
@@ -34,6 +36,7 @@ void Quantise(uint64_t seed, const fsk_quantise_item& item) {
     }
     for (; i < end; i += kGroup) {
       const uint64_t count = Least(kGroup, item.elements - i);
+      Prefetch<kGroup * sizeof(values[0])>(values + i + kPrefetchedGroups * kGroup);
       Load<Type>(values + i, count, group);
       item.scales[i / kGroup] =
           QuantiseGroup<Code, kStochastic>(group, item.first_element + i, seed, codes);

@@ -67,20 +67,16 @@ struct Int8 {
   static constexpr float kTop = 127;
   static constexpr uint32_t kRandomBits = 8;
 
-  // 1.5 × 2^23: adding it rounds to a whole number in the last bits.
-  template <typename U>
-  FARSPAN_INLINE Int<U> whole(Float<U> y) {
-    return IntOf(BitsOf(y + Real<U>(0x1.8p23f)) - BitsOf(0x1.8p23f));
-  }
-
+  // Adding 1.5 × 2^23, whose last bits are zeros, leaves y as a whole number in the last bits of
+  // the sum; adding 1.5 × 2^15, 256 y.
   template <typename U>
   FARSPAN_INLINE U nearest(Float<U> y) {
-    return BitsOf(whole<U>(y));
+    return BitsOf(y + Real<U>(0x1.8p23f));
   }
 
   template <typename U>
   FARSPAN_INLINE U stochastic(Float<U> y, U random) {
-    return BitsOf((whole<U>(y * 256.0f) + IntOf(random)) >> 8);
+    return (BitsOf(y + Real<U>(0x1.8p15f)) + random) >> 8;
   }
 
   template <typename U>
