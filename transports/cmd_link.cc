@@ -366,9 +366,12 @@ Result<const Action*> FindAction(const Call& call, std::span<const Action> actio
     if (auto good = CheckOptions(call, action); !good) return tl::unexpected(good.error());
     return &action;
   }
-  return BadUsage(name.empty()
-                      ? "what to do is missing"
-                      : fmt::format("unknown word \"{}\". {}", name, DidYouMean(name, known)));
+  if (name.empty()) return BadUsage("what to do is missing");
+  const std::string nearest = DidYouMean(name, known);
+  return Fail(ErrorCode::kInvalid,
+              fmt::format("unknown word \"{}\"; {}see --help", name,
+                          nearest.empty() ? "" : nearest + " Or "),
+              "link");
 }
 
 int Run(Call call) {

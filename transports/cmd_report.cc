@@ -83,6 +83,9 @@ Result<void> Run(const po::variables_map& values) {
     }
     records.push_back(std::move(*record));
   }
+  if (records.empty()) {
+    return Fail(ErrorCode::kNotFound, "no .json of farspan compare is in what was given", "report");
+  }
   return WriteText(values["output"].as<std::string>(), testbed::ReportHtml(records), "--output");
 }
 

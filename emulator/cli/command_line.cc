@@ -31,7 +31,7 @@ std::string SeeHelp(const po::options_description& options, std::string_view wor
   for (const auto& option : options.options()) known.push_back(option->long_name());
   word.remove_prefix(std::min(word.find_first_not_of('-'), word.size()));
   const std::string nearest = DidYouMean(word, known);
-  return nearest.empty() ? "see --help" : nearest + " See --help";
+  return nearest.empty() ? "see --help" : nearest + " Or see --help";
 }
 
 template <typename... Integers>
@@ -73,7 +73,9 @@ int RunProgram(std::string_view program, std::span<const Command> commands, int 
     known.push_back(command.name);
   }
   if (!name.empty()) {
-    fmt::print(stderr, "{}: unknown command \"{}\". {}\n", program, name, DidYouMean(name, known));
+    const std::string nearest = DidYouMean(name, known);
+    fmt::print(stderr, "{}: unknown command \"{}\"{}{}\n", program, name,
+               nearest.empty() ? "" : "; ", nearest);
   }
   fmt::print(stderr, "{}", Usage(commands));
   return kExitUsage;

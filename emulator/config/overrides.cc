@@ -66,6 +66,7 @@ Result<toml::table> ParseSettings(const std::map<std::string, std::string>& sett
 tl::unexpected<Error> AsKey(Error error) {
   if (error.context.starts_with("--")) {
     error.context = error.context.substr(2, error.context.find(' ') - 2);
+    if (error.message.starts_with(error.context + ": ")) error.context.clear();  // says it itself
   }
   return tl::unexpected(std::move(error));
 }

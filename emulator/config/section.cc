@@ -37,7 +37,7 @@ std::string NumberText(T value) {
 
 std::string Where(const toml::source_region& source) {
   std::string path = source.path ? *source.path : std::string();
-  if (path.starts_with("--")) return path;
+  if (path.empty() || path.starts_with("--")) return path;
   if (path.ends_with(':')) return path.substr(0, path.size() - 1);
   return path + ':' + std::to_string(source.begin.line) + ':' + std::to_string(source.begin.column);
 }

@@ -29,7 +29,7 @@
 namespace farspan::config {
 
 // "FILE:LINE:COLUMN"; the source alone where it is a command line's option, or says by a colon at
-// its end that it is such a place.
+// its end that it is such a place; nothing where it is nowhere.
 std::string Where(const toml::source_region& source);
 
 // `name` is what errors show; toml++'s exceptions stay in here.

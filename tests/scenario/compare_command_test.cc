@@ -92,6 +92,8 @@ TEST_F(CompareCommand, AGateSaysWhichRowGotWorse) {
   const auto same = farspan("gate run.json --run run.json --junit verdicts.xml");
   EXPECT_EQ(same.exit_code, 0) << same.output;
   EXPECT_NE(read("verdicts.xml").find("failures=\"0\""), std::string::npos);
+  EXPECT_NE(read("verdicts.xml").find("<testcase classname=\"run.json\" name=\"256 KiB, loss"),
+            std::string::npos);
 
   // The committed run was faster by a tenth: what we have now is too slow.
   auto json = nlohmann::json::parse(read("run.json"));
@@ -166,6 +168,7 @@ TEST_F(CompareCommand, AGateWithoutRowsHoldsNothing) {
 
 TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
   write("bad.json", "{\"schema\": \"farspan.bench.v1\"}");
+  std::filesystem::create_directory(path("empty"));
   for (const auto& [arguments, word] :
        {std::pair{"compare", "which scenario"},
         {"compare two-campusses", "did you mean \"two-campuses\""},
@@ -181,7 +184,8 @@ TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"gate ./small.toml", "small.toml"},
         {"report", "which files"},
         {"report ./small.toml --pdf", "needs --plots"},
-        {"report none.json", "cannot be read"}}) {
+        {"report none.json", "cannot be read"},
+        {"report empty", "no .json of farspan compare"}}) {
     const auto run = farspan(arguments);
     EXPECT_EQ(run.exit_code, 2) << arguments << run.output;
     EXPECT_NE(run.output.find(word), std::string::npos) << arguments << run.output;

@@ -55,7 +55,7 @@ TEST(CheckCommand, BadUsageAndConfiguration) {
       {"check --wire eth1,eth2 --delay 5ms --rtt 5ms", "excludes \"delay\""},
       {"check --wire eth1 --delay 5ms", "expected two ports, A,B"},
       {"check --config /nonexistent.toml", "/nonexistent.toml: cannot read it: no such file"},
-      {"check --dleay 5ms", "unrecognised option '--dleay'; did you mean \"delay\"? See --help"},
+      {"check --dleay 5ms", "unrecognised option '--dleay'; did you mean \"delay\"? Or see --help"},
       {"check --quux", "unrecognised option '--quux'; see --help"},
       {"check ---", "see --help"},
       {"chekc", "did you mean \"check\"?"},

@@ -51,7 +51,7 @@ TEST(Changes, Refused) {
                 .find("distence: unknown key \"distence\" in a change; "
                       "did you mean \"distance\"?"),
             0u);
-  EXPECT_EQ(error({{"delay", "1"}}).find("delay: delay: \"1\": it has no unit"), 0u);
+  EXPECT_EQ(error({{"delay", "1"}}).find("delay: \"1\": it has no unit"), 0u);
   EXPECT_NE(error({{"loss", "1"}}).find("percent"), std::string::npos);
   EXPECT_NE(error({{"loss", "100 %"}}).find("loss"), std::string::npos);
   EXPECT_NE(error({{"rate", "0 bps"}}).find("more than 0"), std::string::npos);
