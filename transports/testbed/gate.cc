@@ -86,7 +86,8 @@ std::string GateJunit(const std::vector<std::pair<std::string, std::vector<GateR
     text += fmt::format("  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\">\n",
                         EscapeXml(title), rows.size(), failures);
     for (const GateRow& row : rows) {
-      text += fmt::format("    <testcase name=\"{}\">", EscapeXml(row.name));
+      text += fmt::format("    <testcase classname=\"{}\" name=\"{}\">", EscapeXml(title),
+                          EscapeXml(row.name));
       if (!row.passed) text += fmt::format("<failure message=\"{}\"/>", EscapeXml(row.verdict));
       text += "</testcase>\n";
     }
