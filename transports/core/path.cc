@@ -1,5 +1,7 @@
 #include "transports/core/path.h"
 
+#include "emulator/base/check.h"
+
 namespace farspan::transport {
 namespace {
 
@@ -40,7 +42,7 @@ DeliveryStamp Path::on_sent(TimeNs departure, uint32_t bytes, bool app_limited) 
 }
 
 void Path::on_rtt(TimeNs now, TimeNs sample) {
-  if (sample.ns <= 0) return;
+  FARSPAN_CHECK(sample.ns > 0);
   if (smoothed_.ns == 0) {
     smoothed_ = sample;
     variation_ = {sample.ns / 2};
