@@ -101,17 +101,17 @@ void DatagramTransport::keep_payloads() {
 void DatagramTransport::progress(TimeNs until) {
   while (true) {
     TimeNs at = now();
-    const bool busy = receive(at);
+    const bool more = receive(at);
     at = now();
     // No timer may take for silence what waits to be heard since this host stood still.
-    heard_ = busy ? heard_ + 1 : 0;
+    heard_ = more ? heard_ + 1 : 0;
     if (heard_ % kHearing == 0 && endpoint_->next_deadline() <= at) endpoint_->on_timeout(at);
     send(at);
     bool told = false;
     while (endpoint_->poll_event()) told = true;
     if (told && listener_ != nullptr) listener_->on_progress();
     if (told || at >= until) return;
-    if (busy) continue;
+    if (more) continue;
     const bool blocked = begin_ < end_;
     wait(blocked ? until : std::clamp(endpoint_->next_deadline(), at, until), blocked);
   }

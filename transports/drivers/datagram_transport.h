@@ -58,7 +58,7 @@ class DatagramTransport : public Transport {
   virtual Address address(size_t path) const = 0;
   // Whether this can be a peer's, by its form.
   virtual bool is_address(const Address& address) const = 0;
-  // Gives what has arrived to the endpoint. True if anything had.
+  // Gives what has arrived to the endpoint. True if there may be more that wait() would not see.
   virtual bool receive(TimeNs now) = 0;
   // Sends a prefix of the slots, whose payload is not needed any more then; the prefix's length.
   // Less than all: there is no room.
@@ -76,7 +76,7 @@ class DatagramTransport : public Transport {
   std::array<TxSlot, kSlots> slots_;
   size_t begin_ = 0, end_ = 0;
   std::unique_ptr<uint8_t[]> kept_;  // their payloads, once those may be no one else's
-  uint32_t heard_ = 0;               // calls of receive() that brought something, in a row
+  uint32_t heard_ = 0;               // calls of receive() that left something, in a row
   std::array<Sent, kSlots> sent_;
 };
 

@@ -71,7 +71,7 @@ bool UdpTransport::is_address(const transport::Address& address) const {
 }
 
 bool UdpTransport::receive(TimeNs now) {
-  bool any = false;
+  bool more = false;
   std::array<Arrival, kReceiveBatch> arrivals;
   std::array<RxView, Socket::kSegmentsMax> views;
   for (size_t path = 0; path < sockets_.size(); ++path) {
@@ -94,9 +94,9 @@ bool UdpTransport::receive(TimeNs now) {
         count = 0;
       }
     }
-    any = any || trains > 0;
+    more = more || trains == arrivals.size();
   }
-  return any;
+  return more;
 }
 
 size_t UdpTransport::transmit(std::span<const TxSlot> slots) {
