@@ -101,6 +101,9 @@ Result<int> Run(const po::variables_map& values, const std::vector<std::string>&
   auto scenario = OpenScenario(values["scenario"].as<std::string>(), values);
   if (!scenario) return tl::unexpected(scenario.error());
   if (values.count("real") > 0) {
+    if (values.count("over-time") > 0) {
+      return Fail(ErrorCode::kInvalid, "is of virtual time alone", "--over-time");
+    }
     scenario = testbed::ForRealTime(std::move(*scenario));
     if (!scenario) return tl::unexpected(scenario.error());
     if (values.count("rank") == 0) return RunReal(values, *scenario, args);
@@ -131,6 +134,8 @@ int CmdCompare(const std::vector<std::string>& args) {
   add("real", "real time: hosts in network namespaces, the emulator between them (needs root)");
   add("scale", po::value<uint64_t>()->default_value(1),
       "divide rates and sizes, for what a machine cannot carry; packets stay as they are");
+  add("over-time", po::value<std::string>(),
+      "record each contender's first sample by intervals of this length, for the JSON");
   add("json", po::value<std::string>(), "write all figures here");
   add("markdown", po::value<std::string>(), "write the tables here");
   add("csv", po::value<std::string>(), "write the rows here");

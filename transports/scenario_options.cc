@@ -68,6 +68,16 @@ Result<void> ChangeSizes(const std::vector<std::string>& texts, testbed::Scenari
   return {};
 }
 
+Result<void> ChangeOverTime(const std::string& text, testbed::Scenario& scenario) {
+  const auto interval = ParseTime(text);
+  if (!interval) return Fail(ErrorCode::kInvalid, interval.error().message, "--over-time");
+  scenario.over_time = *interval;
+  if (const auto good = testbed::CheckOverTime(scenario); !good) {
+    return Fail(ErrorCode::kInvalid, good.error().message, "--over-time");
+  }
+  return {};
+}
+
 Result<void> ChooseContenders(const std::vector<std::string>& words, testbed::Scenario& scenario) {
   std::string names;
   std::erase_if(scenario.contenders, [&](const testbed::ContenderSpec& contender) {
@@ -101,6 +111,10 @@ Result<testbed::Scenario> OpenScenario(const std::string& name, const po::variab
   }
   if (values.count("sizes") > 0) {
     const auto changed = ChangeSizes(values["sizes"].as<Words>(), *scenario);
+    if (!changed) return tl::unexpected(changed.error());
+  }
+  if (values.count("over-time") > 0) {
+    const auto changed = ChangeOverTime(values["over-time"].as<std::string>(), *scenario);
     if (!changed) return tl::unexpected(changed.error());
   }
   return scenario;

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "tests/support/execute.h"
 
@@ -133,6 +134,27 @@ TEST_F(CompareCommand, AReportDrawsWhatWasCompared) {
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 5);
 }
 
+TEST_F(CompareCommand, AReportDrawsASampleOverTime) {
+  ASSERT_EQ(farspan("compare ./small.toml --over-time '100 us' --json run.json").exit_code, 0);
+  const auto json = nlohmann::json::parse(read("run.json"));
+  EXPECT_EQ(json["over_time_s"], 1e-4);
+  ASSERT_EQ(farspan("report run.json -o page.html --plots plots").exit_code, 0);
+  EXPECT_NE(read("page.html").find("one sample over time"), std::string::npos);
+  for (const size_t point : {0u, 1u}) {
+    const std::string csv = read("plots/small-time-" + std::to_string(point) + "-262144.csv");
+    EXPECT_EQ(csv.substr(0, csv.find('\n')), "panel,line,x,y");
+    std::vector<int64_t> intervals;
+    for (const auto& row : json["rows"]) {
+      if (row["point"] != point) continue;
+      intervals.push_back(static_cast<int64_t>(row["over_time"]["received_bytes"].size()));
+    }
+    // The slower of the two is drawn for three times as long as the faster one takes.
+    ASSERT_EQ(intervals.size(), 2u);
+    const auto [fast, slow] = std::minmax(intervals[0], intervals[1]);
+    EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 3 * (fast + std::min(3 * fast, slow)));
+  }
+}
+
 TEST_F(CompareCommand, PlotsBecomePdfWhereRsvgConvertIs) {
   ASSERT_EQ(farspan("compare ./small.toml --json run.json").exit_code, 0);
   const auto without = farspan("report run.json --plots plots --pdf", "PATH=/nowhere ");
@@ -178,6 +200,8 @@ TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"compare ./small.toml --sizes '3 B'", "whole elements"},
         {"compare ./small.toml --real", "--scale 10 divides"},
         {"compare ./small.toml --scale 0", "--scale"},
+        {"compare ./small.toml --over-time '1 us'", "--over-time"},
+        {"compare ./small.toml --over-time '1 ms' --real", "virtual time alone"},
         {"compare ./small.toml --only quic", "there are: span sr, fixed; rc-gbn"},
         {"gate", "which baseline"},
         {"gate bad.json", "is not what farspan compare --json writes"},

@@ -123,6 +123,7 @@ TEST(Scenario, BadFilesAreToldWhereAndWhatWasExpected) {
        "taken"},
       {"[[cross]]\nfrom = \"west\"\nto = \"east\"\ncongestion = \"fixed\"", "test.toml:13:1",
        "needs a \"rate\""},
+      {"over_time = \"1 us\"", "test.toml:1:13", "expected at least 60 us"},
       {"topology = \"star\"", "test.toml:1:12", "expected \"mesh\", \"uplinks\""},
   };
   for (const auto& row : kRows) {

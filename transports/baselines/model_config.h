@@ -53,6 +53,7 @@ struct ModelCounters {
   uint64_t control_sent = 0;
   uint64_t resent_bytes = 0;  // payload
   uint64_t data_received = 0;
+  uint64_t received_bytes = 0;  // payload, each byte once
   uint64_t data_duplicate = 0;
   uint64_t data_discarded = 0;  // not next in order, where order is asked for, or beyond the window
   uint64_t control_received = 0;

@@ -187,6 +187,7 @@ void RcComm::on_data(const Arrival& arrival, QueuePair& pair) {
   switch (verdict) {
     case RcResponder::Verdict::kTaken:
       ++counters.data_received;
+      counters.received_bytes += arrival.payload_bytes;
       if ((arrival.head.flags & kCts) != 0) {
         on_cts(arrival);
       } else {

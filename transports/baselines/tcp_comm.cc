@@ -158,11 +158,13 @@ void TcpComm::on_segment(const Arrival& arrival, Stream& stream) {
   segment.data.assign(arrival.payload.begin(), arrival.payload.end());
   stream.marked += arrival.ecn_marked ? 1 : 0;
   const uint64_t number = stream.receiver.expand(arrival.head.number);
+  const uint64_t bytes = segment.is_header ? 0 : segment.bytes;
   if (!stream.receiver.on_segment(arrival.at, number, std::move(segment))) {
     ++context_.counters.data_duplicate;
     return;
   }
   ++context_.counters.data_received;
+  context_.counters.received_bytes += bytes;
   read(arrival.at);
 }
 

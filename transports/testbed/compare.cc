@@ -4,13 +4,13 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 #include <thread>
 
-#include "emulator/link/loss.h"
-#include "emulator/link/path.h"
 #include "transports/testbed/compare_case.h"
 #include "transports/testbed/sim_group.h"
+#include "transports/testbed/traffic_recorder.h"
 
 namespace farspan::testbed {
 namespace {
@@ -18,7 +18,6 @@ namespace {
 using collectives::Collective;
 using link::DirectionSpec;
 
-constexpr double kOverheadBytes = 98;        // of a datagram: framing, IP, UDP, Span
 constexpr TimeNs kPatience{10'000'000'000};  // of an endpoint whose peer is silent, at least
 constexpr TimeNs kInSite{5'000};
 constexpr TimeNs kNotYet{int64_t{1} << 60};  // the origin of wire time while warming up
@@ -57,7 +56,10 @@ SimTopology TopologyOf(const Case& of, uint64_t seed) {
 // A group of ranks on links with one seed.
 class SampleRun {
  public:
-  SampleRun(const Case& of, uint64_t seed) : case_(of), seed_(seed) {}
+  SampleRun(const Case& of, uint64_t number)
+      : case_(of),
+        seed_(of.scenario->seed + number),
+        records_(number == 0 && of.scenario->over_time.ns != 0) {}
 
   Result<CompareSample> run() {
     if (auto built = build(); !built) return tl::unexpected(built.error());
@@ -70,6 +72,11 @@ class SampleRun {
     const Traffic before = traffic();
     const uint64_t wan_before = group_->wan_counters().offered_bytes;
     if (auto started = group_->start_epoch(); !started) return tl::unexpected(started.error());
+    std::optional<TrafficRecorder> recorder;
+    if (records_) {
+      recorder.emplace(group_->scheduler(), case_.scenario->over_time,
+                       [this] { return traffic().own; });
+    }
     const auto seconds = iterate();
     const uint64_t cross = traffic().others.received - before.others.received;
     if (!seconds) return tl::unexpected(seconds.error());
@@ -78,13 +85,12 @@ class SampleRun {
     if (wan.dropped_packets[static_cast<size_t>(link::Cause::kStoreFull)] != 0) {
       return Fail(ErrorCode::kIo, "invalid: the links' own store was too small");
     }
-    const TrafficBytes after = traffic().own;
     CompareSample sample;
     sample.seconds = *seconds;
     sample.wan_bytes = static_cast<double>(wan.offered_bytes - wan_before);
     sample.cross_bits_per_s = static_cast<double>(cross) * 8 / *seconds;
-    sample.traffic = {after.received, after.resent - before.own.resent,
-                      after.duplicate - before.own.duplicate, after.parity - before.own.parity};
+    sample.traffic = traffic().own - before.own;
+    if (recorder) sample.over_time = recorder->finish();
     return sample;
   }
 
@@ -141,18 +147,14 @@ class SampleRun {
   Traffic traffic() const {
     Traffic sum;
     for (size_t i = 0; i < traffic_.size(); ++i) {
-      TrafficBytes& to = i < case_.plans.size() ? sum.own : sum.others;
-      const TrafficBytes one = traffic_[i]();
-      to.received += one.received;
-      to.resent += one.resent;
-      to.duplicate += one.duplicate;
-      to.parity += one.parity;
+      (i < case_.plans.size() ? sum.own : sum.others) += traffic_[i]();
     }
     return sum;
   }
 
   const Case& case_;
   const uint64_t seed_;
+  const bool records_;
   std::vector<std::function<TrafficBytes()>> traffic_;  // of ranks, then of cross flows' ends
   std::unique_ptr<SimGroup> group_;
 };
@@ -168,7 +170,7 @@ void RunAll(const std::vector<Case>& cases, uint64_t per_case, std::vector<Compa
   const auto work = [&] {
     for (uint64_t i = next++; i < samples.size(); i = next++) {
       const Case& of = cases[i / per_case];
-      auto sample = SampleRun(of, of.scenario->seed + i % per_case).run();
+      auto sample = SampleRun(of, i % per_case).run();
       if (sample) {
         samples[i] = std::move(*sample);
       } else {
@@ -192,10 +194,19 @@ void RunAll(const std::vector<Case>& cases, uint64_t per_case, std::vector<Compa
 
 }  // namespace
 
+double LeastWireShare(const Scenario& scenario) {
+  double least = std::numeric_limits<double>::max();
+  for (const ContenderSpec& contender : scenario.contenders) {
+    const bool kernel = scenario.real_time && contender.transport == "tcp";
+    const double payload = scenario.payload_bytes + (kernel ? kKernelTcpPayloadBeyond : 0);
+    least = std::min(least, 1 + OverheadBytes(contender.transport) / payload);
+  }
+  return least;
+}
+
 double LowerBound(const Scenario& scenario, const ScenarioPoint& point, uint64_t bytes) {
   const auto sites = static_cast<double>(scenario.sites.size());
-  const double overhead = 1 + kOverheadBytes / scenario.payload_bytes;
-  const double size = static_cast<double>(bytes) * 8 * overhead;
+  const double size = static_cast<double>(bytes) * 8 * LeastWireShare(scenario);
   double all_links = 0;
   std::map<uint32_t, double> out_of;
   TimeNs nearest = kNever, farthest{};
@@ -230,16 +241,6 @@ double LowerBound(const Scenario& scenario, const ScenarioPoint& point, uint64_t
   double injection = crossing / all_links;
   for (const auto& [site, rate] : out_of) injection = std::max(injection, leaving / rate);
   return std::max(ToSeconds(farthest), ToSeconds(nearest) + injection);
-}
-
-PointView ViewOf(const Scenario& scenario, const ScenarioPoint& point) {
-  const auto& [pair, spec] = *point.links.begin();
-  const link::LaneSpec& lane = spec.lanes[0];
-  const auto wire_bytes = static_cast<uint32_t>(scenario.payload_bytes + kOverheadBytes);
-  const TimeNs back = link::OneWayDelay(point.links.at({pair.second, pair.first}).lanes[0].path);
-  return {link::ExpectedLoss(lane.loss, wire_bytes, lane.rate),
-          ToSeconds(link::OneWayDelay(lane.path) + back),
-          static_cast<double>(lane.rate.bits_per_s)};
 }
 
 std::vector<CompareRow> RunCompare(const Scenario& scenario, const CompareOptions& options) {

@@ -33,7 +33,8 @@ struct CompareSample {
   double wan_bytes = 0;
   double cross_bits_per_s = 0;
   TrafficBytes traffic;
-  std::string failure;  // then there is nothing else
+  std::vector<TrafficBytes> over_time;  // by intervals of the scenario's `over_time`, if recorded
+  std::string failure;                  // then there is nothing else
   std::optional<MeasuredSample> measured;
 };
 
@@ -55,7 +56,9 @@ struct CompareRow {
   double resent_bytes = 0;
   double duplicate_bytes = 0;
   double parity_bytes = 0;
-  double cross_bits_per_s = 0;  // goodput of all cross flows meanwhile
+  double cross_bits_per_s = 0;          // goodput of all cross flows meanwhile
+  uint64_t user_bytes = 0;              // that go from sites to others
+  std::vector<TrafficBytes> over_time;  // of the first sample
   double bound_s = 0;
   std::optional<double> factor;      // the best tuned baseline's mean of the class over this one's
   std::optional<Measured> measured;  // by real hosts; absent in virtual time
@@ -79,16 +82,27 @@ std::vector<CompareRow> RowsOf(const Scenario& scenario);
 void Conclude(const Scenario& scenario, std::span<const CompareSample> samples,
               std::vector<CompareRow>& rows);
 
-// The least time in which any schedule over these links can be done: the farthest site must hear of
-// the rest, and what must cross must fit through all links together, in datagrams of the scenario's
-// payload with 98 bytes of headers and framing each.
+// Bytes on the wire for each byte of user data, by the contender that needs the fewest.
+double LeastWireShare(const Scenario& scenario);
+
+// The least time in which any schedule over these links can be done by any of the contenders: the
+// farthest site must hear of the rest, and what must cross must fit through all links together,
+// with the headers and framing of the contender that needs the fewest.
 double LowerBound(const Scenario& scenario, const ScenarioPoint& point, uint64_t bytes);
+
+// Of a timeline, from the common start on.
+struct PointEvent {
+  double at_s = 0;
+  std::string what;
+};
 
 // What a plot puts a point at: of the first link.
 struct PointView {
-  double loss = 0;  // of a full datagram
+  double loss = 0;  // of a full datagram of Span's
   double rtt_s = 0;
   double rate_bits_per_s = 0;
+  double burst = 0;  // mean length of a loss, in reference frames or packets; 0: no loss
+  std::vector<PointEvent> events;
 };
 PointView ViewOf(const Scenario& scenario, const ScenarioPoint& point);
 

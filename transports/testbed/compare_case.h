@@ -13,6 +13,11 @@ namespace farspan::testbed {
 
 inline constexpr uint32_t kSlots = 8;  // NCCL_STEPS
 
+// Real hosts' MTU beyond `payload`: IPv4 20, UDP 8, Span 32 and its options make 1408 B an Ethernet
+// frame's 1500. Of that the kernel's TCP fills all but IPv4 20 and TCP 32.
+inline constexpr uint32_t kRealMtuBeyond = 92;
+inline constexpr uint32_t kKernelTcpPayloadBeyond = kRealMtuBeyond - 52;
+
 // Over the whole timeline.
 TimeNs LeastDelay(const link::DirectionSpec& spec);
 TimeNs MostDelay(const link::DirectionSpec& spec);

@@ -130,6 +130,32 @@ nlohmann::json EstimateJson(const std::optional<Estimate>& estimate) {
   return {{"value", estimate->value}, {"low", estimate->low}, {"high", estimate->high}};
 }
 
+nlohmann::json OverTimeJson(const std::vector<TrafficBytes>& intervals) {
+  const auto each = [&](uint64_t TrafficBytes::*member) {
+    auto list = nlohmann::json::array();
+    for (const TrafficBytes& one : intervals) list.push_back(one.*member);
+    return list;
+  };
+  return {{"received_bytes", each(&TrafficBytes::received)},
+          {"resent_bytes", each(&TrafficBytes::resent)},
+          {"duplicate_bytes", each(&TrafficBytes::duplicate)},
+          {"parity_bytes", each(&TrafficBytes::parity)}};
+}
+
+nlohmann::json PointJson(const Scenario& scenario, const ScenarioPoint& point) {
+  const PointView view = ViewOf(scenario, point);
+  auto events = nlohmann::json::array();
+  for (const PointEvent& event : view.events) {
+    events.push_back({{"at_s", event.at_s}, {"what", event.what}});
+  }
+  return {{"value", point.value},
+          {"loss", view.loss},
+          {"burst", view.burst},
+          {"rtt_s", view.rtt_s},
+          {"rate_bits_per_s", view.rate_bits_per_s},
+          {"events", std::move(events)}};
+}
+
 }  // namespace
 
 std::string CompareText(const Scenario& scenario, const std::vector<CompareRow>& rows) {
@@ -224,6 +250,7 @@ nlohmann::json CompareJson(const Scenario& scenario, const std::vector<CompareRo
                        {"tuned", contender.tuned},
                        {"baseline", contender.baseline},
                        {"schedule", collectives::ToText(contender.schedule)},
+                       {"user_bytes", row.user_bytes},
                        {"bound_s", row.bound_s}};
     if (row.measured) {
       one["cpu_s_per_GB"] = row.measured->cpu_s_per_gb;
@@ -247,15 +274,12 @@ nlohmann::json CompareJson(const Scenario& scenario, const std::vector<CompareRo
     one["parity_bytes"] = row.parity_bytes;
     one["cross_bits_per_s"] = row.cross_bits_per_s;
     one["factor"] = row.factor ? nlohmann::json(*row.factor) : nlohmann::json();
+    if (!row.over_time.empty()) one["over_time"] = OverTimeJson(row.over_time);
     list.push_back(std::move(one));
   }
   nlohmann::json points = nlohmann::json::array();
   for (const ScenarioPoint& point : scenario.points) {
-    const PointView view = ViewOf(scenario, point);
-    points.push_back({{"value", point.value},
-                      {"loss", view.loss},
-                      {"rtt_s", view.rtt_s},
-                      {"rate_bits_per_s", view.rate_bits_per_s}});
+    points.push_back(PointJson(scenario, point));
   }
   return {{"schema", "farspan.compare.v1"},
           {"label", IsMeasured(rows) ? "measured" : "virtual"},
@@ -265,6 +289,7 @@ nlohmann::json CompareJson(const Scenario& scenario, const std::vector<CompareRo
           {"sites", scenario.sites},
           {"ranks_per_site", scenario.ranks_per_site},
           {"sweep", scenario.sweep},
+          {"over_time_s", ToSeconds(scenario.over_time)},
           {"points", std::move(points)},
           {"samples", scenario.samples},
           {"first_seed", scenario.seed},

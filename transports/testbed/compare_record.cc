@@ -27,6 +27,7 @@ CompareRecord::Row ReadRow(const json& of) {
   row.tuned = of.at("tuned");
   row.baseline = of.at("baseline");
   row.bound_s = of.at("bound_s");
+  row.user_bytes = of.value("user_bytes", 0.0);
   row.failure = of.value("failure", "");
   if (of.contains("certificates")) {
     row.cpu_s_per_gb = of.at("cpu_s_per_GB");
@@ -37,10 +38,26 @@ CompareRecord::Row ReadRow(const json& of) {
   row.mean_s = of.at("mean_s");
   row.mean = ReadEstimate(of.at("mean_interval_s"));
   row.p99 = ReadEstimate(of.at("p99_s"));
+  row.p999 = ReadEstimate(of.at("p999_s"));
   row.goodput_bits_per_s = of.at("goodput_bits_per_s");
   row.wan_bytes = of.at("wan_bytes");
+  if (of.contains("over_time")) {
+    const json& over_time = of.at("over_time");
+    row.received_bytes = over_time.at("received_bytes").get<std::vector<double>>();
+    row.resent_bytes = over_time.at("resent_bytes").get<std::vector<double>>();
+    row.parity_bytes = over_time.at("parity_bytes").get<std::vector<double>>();
+  }
   if (!of.at("factor").is_null()) row.factor = of.at("factor").get<double>();
   return row;
+}
+
+CompareRecord::Point ReadPoint(const json& of) {
+  CompareRecord::Point point{of.at("value"),           of.at("loss"),          of.at("rtt_s"),
+                             of.at("rate_bits_per_s"), of.value("burst", 0.0), {}};
+  for (const json& event : of.value("events", json::array())) {
+    point.events.emplace_back(event.at("at_s"), event.at("what"));
+  }
+  return point;
 }
 
 CompareRecord ReadRecord(const json& of) {
@@ -52,10 +69,9 @@ CompareRecord ReadRecord(const json& of) {
   record.sweep = of.at("sweep");
   record.samples = of.at("samples");
   record.first_seed = of.at("first_seed");
-  for (const json& point : of.at("points")) {
-    record.points.push_back(
-        {point.at("value"), point.at("loss"), point.at("rtt_s"), point.at("rate_bits_per_s")});
-  }
+  record.over_time_s = of.value("over_time_s", 0.0);
+  record.ranks = of.at("sites").size() * of.at("ranks_per_site").get<uint64_t>();
+  for (const json& point : of.at("points")) record.points.push_back(ReadPoint(point));
   for (const json& row : of.at("rows")) record.rows.push_back(ReadRow(row));
   return record;
 }

@@ -19,6 +19,8 @@ struct CompareRecord {
     double loss = 0;
     double rtt_s = 0;
     double rate_bits_per_s = 0;
+    double burst = 0;  // mean length of a loss, in frames; 0 where there is none
+    std::vector<std::pair<double, std::string>> events;  // seconds from the start, what
   };
   struct Row {
     size_t point = 0;
@@ -31,13 +33,16 @@ struct CompareRecord {
     bool baseline = false;
     std::string failure;  // then only `bound_s` of what follows
     double mean_s = 0;
-    std::optional<Estimate> mean, p99;
+    std::optional<Estimate> mean, p99, p999;
     double goodput_bits_per_s = 0;
     double wan_bytes = 0;
+    double user_bytes = 0;  // that go from sites to others
     double bound_s = 0;
     std::optional<double> factor;
     double cpu_s_per_gb = 0;               // measured
     uint64_t valid = 0, certificates = 0;  // measured: how many of the samples' certificates
+    // Of the first sample, by intervals of over_time_s; empty where nothing was recorded.
+    std::vector<double> received_bytes, resent_bytes, parity_bytes;
   };
 
   std::string label;  // "virtual" or "measured"
@@ -45,6 +50,8 @@ struct CompareRecord {
   std::string title;
   std::string collective;
   std::string sweep;
+  double over_time_s = 0;
+  uint64_t ranks = 0;
   uint64_t samples = 0;
   uint64_t first_seed = 0;
   std::vector<Point> points;

@@ -6,8 +6,7 @@
 namespace farspan::testbed {
 namespace {
 
-void AddMeasured(const Scenario& scenario, std::span<const CompareSample> samples,
-                 CompareRow& row) {
+void AddMeasured(std::span<const CompareSample> samples, CompareRow& row) {
   Measured measured;
   for (const CompareSample& sample : samples) {
     if (!sample.measured) continue;
@@ -15,7 +14,7 @@ void AddMeasured(const Scenario& scenario, std::span<const CompareSample> sample
     measured.certificates.push_back(sample.measured->certificate);
   }
   if (measured.certificates.empty()) return;
-  const double gigabytes = 1e-9 * static_cast<double>(CrossingBytes(MakeCase(scenario, row)));
+  const double gigabytes = 1e-9 * static_cast<double>(row.user_bytes);
   measured.cpu_s_per_gb /= static_cast<double>(measured.certificates.size()) * gigabytes;
   row.measured = std::move(measured);
 }
@@ -40,6 +39,7 @@ void Condense(std::span<const CompareSample> samples, CompareRow& row) {
     *sum /= n;
   }
   row.seconds = Summarise(std::move(seconds));
+  row.over_time = samples[0].over_time;
 }
 
 void AddFactors(const Scenario& scenario, std::vector<CompareRow>& rows) {
@@ -74,6 +74,7 @@ std::vector<CompareRow> RowsOf(const Scenario& scenario) {
         row.bytes = bytes;
         row.contender = contender;
         row.bound_s = LowerBound(scenario, scenario.points[point], bytes);
+        row.user_bytes = CrossingBytes(MakeCase(scenario, row));
         rows.push_back(std::move(row));
       }
     }
@@ -86,7 +87,7 @@ void Conclude(const Scenario& scenario, std::span<const CompareSample> samples,
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto own = samples.subspan(i * scenario.samples, scenario.samples);
     Condense(own, rows[i]);
-    AddMeasured(scenario, own, rows[i]);
+    AddMeasured(own, rows[i]);
   }
   AddFactors(scenario, rows);
 }

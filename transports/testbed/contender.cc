@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "emulator/base/check.h"
 #include "transports/baselines/model_endpoint.h"
 #include "transports/testbed/endpoints.h"
 
@@ -37,8 +38,7 @@ Result<ContenderEndpoint> MakeModel(const EndpointOrder& order) {
   return ContenderEndpoint{std::move(*made), [model] {
                              const baselines::ModelCounters& counters = model->counters();
                              const uint64_t each = model->config().payload_bytes;
-                             return TrafficBytes{counters.data_received * each,
-                                                 counters.resent_bytes,
+                             return TrafficBytes{counters.received_bytes, counters.resent_bytes,
                                                  counters.data_duplicate * each, 0};
                            }};
 }
@@ -46,14 +46,36 @@ Result<ContenderEndpoint> MakeModel(const EndpointOrder& order) {
 struct Maker {
   std::string_view name;
   bool baseline;
+  uint32_t overhead_bytes;
   Result<ContenderEndpoint> (*make)(const EndpointOrder& order);
 };
-constexpr Maker kMakers[] = {{"span", false, MakeSpan},
-                             {"rc-gbn", true, MakeModel},
-                             {"rc-sr", true, MakeModel},
-                             {"tcp", true, MakeModel}};
+// Ethernet 38 and IPv4 20; with UDP 8: Span 32, RC's BTH and ICRC 16, RETH 16 in each packet that
+// may come out of order; TCP 32 with time stamps.
+constexpr Maker kMakers[] = {{"span", false, 98, MakeSpan},
+                             {"rc-gbn", true, 82, MakeModel},
+                             {"rc-sr", true, 98, MakeModel},
+                             {"tcp", true, 90, MakeModel}};
+
+const Maker* FindMaker(std::string_view transport) {
+  const auto* found = std::find_if(std::begin(kMakers), std::end(kMakers),
+                                   [&](const Maker& maker) { return maker.name == transport; });
+  return found == std::end(kMakers) ? nullptr : found;
+}
 
 }  // namespace
+
+TrafficBytes& TrafficBytes::operator+=(const TrafficBytes& other) {
+  received += other.received;
+  resent += other.resent;
+  duplicate += other.duplicate;
+  parity += other.parity;
+  return *this;
+}
+
+TrafficBytes operator-(const TrafficBytes& a, const TrafficBytes& b) {
+  return {a.received - b.received, a.resent - b.resent, a.duplicate - b.duplicate,
+          a.parity - b.parity};
+}
 
 transport::SpanConfig SpanConfigOf(const EndpointOrder& order) {
   transport::SpanConfig config;
@@ -84,14 +106,18 @@ std::vector<std::string_view> TransportNames() {
 }
 
 bool IsBaseline(std::string_view transport) {
-  return std::any_of(std::begin(kMakers), std::end(kMakers),
-                     [&](const Maker& m) { return m.name == transport && m.baseline; });
+  const Maker* maker = FindMaker(transport);
+  return maker != nullptr && maker->baseline;
+}
+
+uint32_t OverheadBytes(std::string_view transport) {
+  const Maker* maker = FindMaker(transport);
+  FARSPAN_CHECK(maker != nullptr);  // the scenario's reader knows the names
+  return maker->overhead_bytes;
 }
 
 Result<ContenderEndpoint> MakeContender(const EndpointOrder& order) {
-  for (const Maker& maker : kMakers) {
-    if (maker.name == order.spec->transport) return maker.make(order);
-  }
+  if (const Maker* maker = FindMaker(order.spec->transport)) return maker->make(order);
   return Fail(ErrorCode::kInvalid, "no transport is called \"" + order.spec->transport + '"');
 }
 

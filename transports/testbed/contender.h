@@ -21,6 +21,10 @@ struct TrafficBytes {
   uint64_t resent = 0;
   uint64_t duplicate = 0;  // received again
   uint64_t parity = 0;
+
+  TrafficBytes& operator+=(const TrafficBytes& other);
+  friend TrafficBytes operator-(const TrafficBytes& a, const TrafficBytes& b);
+  friend bool operator==(const TrafficBytes&, const TrafficBytes&) = default;
 };
 
 struct ContenderEndpoint {
@@ -44,6 +48,8 @@ TrafficBytes TrafficOf(const transport::Span& span);
 
 std::vector<std::string_view> TransportNames();
 bool IsBaseline(std::string_view transport);
+// The least that stands around a full payload on the wire: headers, and framing of 38 bytes.
+uint32_t OverheadBytes(std::string_view transport);
 Result<ContenderEndpoint> MakeContender(const EndpointOrder& order);
 
 // What a scenario runs that names no contenders.

@@ -11,8 +11,7 @@ namespace {
 
 using Row = CompareRecord::Row;
 
-// What rounding to nanoseconds may be; measured, what other headers than the bound's may save.
-constexpr double kBelowBound = 1e-3, kBelowBoundMeasured = 1e-2;
+constexpr double kBelowBound = 1e-3;  // what rounding to nanoseconds may be
 
 const Row* Find(const CompareRecord& record, const CompareRecord& committed, const Row& row) {
   for (const Row& other : record.rows) {
@@ -37,10 +36,9 @@ GateRow JudgeRow(const Row& committed, const Row* run, double tolerance) {
   }
   if (!run->failure.empty()) return {{}, false, false, "failed: " + run->failure};
   const std::string time = Change("mean", run->mean_s * 1e3, committed.mean_s * 1e3, "ms");
-  const bool measured = run->certificates > 0;
-  if (measured && run->valid == 0) return {{}, false, false, "no certificate is valid; " + time};
-  const double below = measured ? kBelowBoundMeasured : kBelowBound;
-  if (run->mean_s < run->bound_s * (1 - below)) {
+  if (run->certificates > 0 && run->valid == 0)
+    return {{}, false, false, "no certificate is valid; " + time};
+  if (run->mean_s < run->bound_s * (1 - kBelowBound)) {
     return {{}, false, false, time + fmt::format("; the bound is {:.5g} ms", run->bound_s * 1e3)};
   }
   if (run->mean_s > committed.mean_s * (1 + tolerance)) return {{}, false, false, time};

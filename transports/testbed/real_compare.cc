@@ -16,9 +16,6 @@ using nlohmann::json;
 // Through packet sockets and veth pairs of one machine, both directions at once.
 constexpr double kMostRate = 1e9;
 
-// IPv4 20, UDP 8, Span 32 and its options: 1408 B in an Ethernet frame's 1500.
-constexpr uint32_t kMtuBeyondPayload = 92;
-
 std::string ContenderNames(const Scenario& scenario) {
   std::string names;
   for (const ContenderSpec& contender : scenario.contenders) {
@@ -66,6 +63,8 @@ Result<Scenario> ForRealTime(Scenario scenario) {
                             most * 1e-9, kMostRate * 1e-9, std::ceil(most / kMostRate)),
                 scenario.name);
   }
+  scenario.real_time = true;
+  scenario.over_time = {};
   return scenario;
 }
 
@@ -93,7 +92,7 @@ json RealPlan(const Scenario& scenario, const std::vector<std::string>& rank_com
           {"sites", std::move(sites)},
           {"links", scenario.engine_links},
           {"ranks_per_site", scenario.ranks_per_site},
-          {"mtu", scenario.payload_bytes + kMtuBeyondPayload},
+          {"mtu", scenario.payload_bytes + kRealMtuBeyond},
           {"limit_s", ToSeconds(scenario.limit)},
           {"rank_command", rank_command},
           {"runs", std::move(runs)}};

@@ -1,8 +1,11 @@
 // Report: comparisons as one HTML page with plots, and the plots by themselves.
 //
 // What is drawn follows from what was compared: slowdown against loss (with 95 % intervals) where
-// losses differ, goodput against round trip with both limits of NCCL where round trips differ, a
-// heat map of sweep against size where both do, and bars of one number per contender otherwise.
+// losses differ, or against the length of a loss where only that does; goodput against round trip
+// with both limits of NCCL where round trips differ; the tail against what the WAN carries where
+// samples stand for one; the first sample over time where it was recorded; maps of sweep against
+// size, of each contender and of the best factors, or of contender against size where nothing is
+// swept; the cores for 100 Gb/s where CPU time was measured.
 #pragma once
 
 #include <string>

@@ -92,6 +92,11 @@ class Reader {
     root.read_count("samples", scenario_.samples, 1, 10'000'000);
     root.read_count("warm_up", scenario_.warm_up, 0, 1'000);
     root.read("limit", scenario_.limit);
+    if (root.read("over_time", scenario_.over_time)) {
+      if (const auto good = CheckOverTime(scenario_); !good) {
+        root.fail("over_time", good.error().message);
+      }
+    }
     root.read_word<bool>("topology", scenario_.shared_uplinks, kTopologies);
     uint64_t payload = scenario_.payload_bytes;
     if (root.read_bytes("payload", payload) && (payload < 64 || payload > 9'000)) {
@@ -363,6 +368,15 @@ class Reader {
 
 std::string_view ToText(RateClass rate_class) {
   return rate_class == RateClass::kProvisioned ? "provisioned" : "controlled";
+}
+
+Result<void> CheckOverTime(const Scenario& scenario) {
+  constexpr int64_t kMostIntervals = 1'000'000;
+  constexpr TimeNs kShortest{10'000};
+  const TimeNs least = std::max(kShortest, TimeNs{scenario.limit.ns / kMostIntervals});
+  if (scenario.over_time >= least) return {};
+  return Fail(ErrorCode::kInvalid,
+              "expected at least " + ToText(least) + ": 10 us, and a millionth of \"limit\"");
 }
 
 Result<void> CheckPlans(const Scenario& scenario) {

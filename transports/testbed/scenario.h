@@ -74,6 +74,8 @@ struct Scenario {
   Element element = Element::kBfloat16;
   uint32_t ranks_per_site = 1;
   std::vector<uint64_t> sizes;
+  TimeNs over_time{};      // the first samples are recorded by intervals of that length; 0: not
+  bool real_time = false;  // it runs on real hosts: real_compare.h
   std::vector<CrossSpec> cross;
   TimeNs cross_warm_up{1'000'000'000};  // that they have for themselves
   std::string sweep;                    // the links' key; empty: one point
@@ -84,6 +86,8 @@ struct Scenario {
   uint32_t ranks() const { return static_cast<uint32_t>(sites.size()) * ranks_per_site; }
 };
 
+// Whether intervals of that length may be recorded; the error's context is empty.
+Result<void> CheckOverTime(const Scenario& scenario);
 // Whether every contender has a plan for every size; the error's context is empty.
 Result<void> CheckPlans(const Scenario& scenario);
 

@@ -62,6 +62,7 @@ class SimGroup final : public Group {
   Result<void> run(std::span<RankRun> runs) override;
   Result<double> sum(double mine) override { return mine; }
 
+  sim::Scheduler& scheduler() { return network_.scheduler(); }
   void idle(TimeNs span);
   // Until everything sent is known to have arrived, and `idle_time` longer.
   Result<void> settle(TimeNs idle_time);

@@ -65,6 +65,8 @@ class Axis {
         log_ ? std::log(value / low_) / std::log(high_ / low_) : (value - low_) / (high_ - low_);
     return from_ + share * (to_ - from_);
   }
+  double low() const { return low_; }
+  double high() const { return high_; }
   bool shows(double value) const { return std::isfinite(value) && (!log_ || value > 0); }
   std::vector<double> ticks() const {
     std::vector<double> ticks;
@@ -112,7 +114,7 @@ std::string DrawLine(const PlotLine& line, size_t number, const Axis& x, const A
     svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\" fill=\"{}\"/>\n", at,
                        y.at(line.y[i]), colour);
     if (i < line.low.size() && y.shows(line.low[i]) && y.shows(line.high[i])) {
-      svg += Stroke(at, y.at(line.low[i]), at, y.at(line.high[i]), colour);
+      svg += Stroke(at, y.at(std::max(line.low[i], y.low())), at, y.at(line.high[i]), colour);
     }
   }
   svg += fmt::format(
@@ -125,6 +127,45 @@ std::string DrawLine(const PlotLine& line, size_t number, const Axis& x, const A
       "stroke-dasharray=\"{4}\"/>\n",
       kWidth - kRight + 14, kWidth - kRight + 38, key, colour, dash);
   return svg + Text(kWidth - kRight + 44, key + 4, "start", line.name);
+}
+
+// Two vertices for each run of intervals of the same height.
+std::string Steps(const PlotLine& line, double step, const Axis& x, const Axis& y) {
+  std::string points;
+  for (size_t begin = 0, end = 0; begin < line.x.size(); begin = end) {
+    while (end < line.x.size() && line.y[end] == line.y[begin]) ++end;
+    const double height = y.at(line.y[begin]);
+    points += fmt::format("{:.1f},{:.1f} {:.1f},{:.1f} ", x.at(line.x[begin]), height,
+                          x.at(line.x[end - 1] + step), height);
+  }
+  return points;
+}
+
+std::string DrawPanel(const PanelPlot& plot, const Panel& panel, double top, double bottom,
+                      const Axis& x, const Axis& y) {
+  std::string svg;
+  for (const double tick : {y.low(), y.high()}) {
+    svg += Stroke(kLeft, y.at(tick), kWidth - kRight, y.at(tick), "#bbbbbb");
+    svg += Text(kLeft - 8, y.at(tick) + 4, "end", fmt::format("{:g}", tick));
+  }
+  for (size_t i = panel.lines.size(); i-- > 0;) {
+    const PlotLine& line = panel.lines[i];
+    const std::string points = Steps(line, plot.step, x, y);
+    if (points.empty()) continue;
+    if (i == 0) {
+      svg += fmt::format(
+          "<polygon points=\"{:.1f},{:.1f} {}{:.1f},{:.1f}\" fill=\"{}\" "
+          "fill-opacity=\"0.25\"/>\n",
+          x.at(line.x[0]), y.at(0), points, x.at(line.x.back() + plot.step), y.at(0), kColours[i]);
+    }
+    svg +=
+        fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.3\"/>\n",
+                    points, kColours[i]);
+  }
+  const double middle = (top + bottom) / 2;
+  svg += Text(kWidth - kRight + 14, middle - 2, "start", panel.name);
+  return svg + Text(kWidth - kRight + 14, middle + 14, "start", panel.note,
+                    "font-size=\"11\" fill=\"#555\"");
 }
 
 std::string Quoted(std::string_view text) { return fmt::format("\"{}\"", text); }
@@ -153,7 +194,8 @@ std::string ToSvg(const LinePlot& plot) {
   Axis x(plot.log_x, kLeft, kWidth - kRight), y(plot.log_y, kHeight - kBottom, kTop);
   for (const PlotLine& line : plot.lines) {
     for (const double value : line.x) x.include(value);
-    for (const auto* values : {&line.y, &line.low, &line.high}) {
+    // An interval that reaches to nothing must not squeeze a logarithmic axis.
+    for (const auto* values : {&line.y, &line.high, plot.log_y ? &line.y : &line.low}) {
       for (const double value : *values) y.include(value);
     }
   }
@@ -164,17 +206,65 @@ std::string ToSvg(const LinePlot& plot) {
   return svg + "</svg>\n";
 }
 
+std::string ToSvg(const PanelPlot& plot) {
+  constexpr double kHead = 84, kPanelHeight = 62, kGap = 16;
+  const double bottom = kHead + (kPanelHeight + kGap) * static_cast<double>(plot.panels.size());
+  Axis x(false, kLeft, kWidth - kRight);
+  for (const Panel& panel : plot.panels) {
+    for (const PlotLine& line : panel.lines) {
+      for (const double begin : line.x) x.include(begin + plot.step);
+    }
+  }
+  x.round();
+  std::string svg = Open(kWidth, bottom + 44, plot.title);
+  for (const double tick : x.ticks()) {
+    svg += Stroke(x.at(tick), kHead, x.at(tick), bottom - kGap, "#dddddd");
+    svg += Text(x.at(tick), bottom + 2, "middle", fmt::format("{:g}", tick));
+  }
+  svg += Text((kLeft + kWidth - kRight) / 2, bottom + 24, "middle", plot.x_label);
+  for (size_t p = 0; p < plot.panels.size(); ++p) {
+    const double top = kHead + (kPanelHeight + kGap) * static_cast<double>(p);
+    Axis y(false, top + kPanelHeight, top);
+    for (const Panel& panel : plot.panels) {
+      for (const PlotLine& line : panel.lines) {
+        for (const double value : line.y) y.include(value);
+      }
+    }
+    y.round();
+    svg += DrawPanel(plot, plot.panels[p], top, top + kPanelHeight, x, y);
+  }
+  const double middle = (kHead + bottom - kGap) / 2;
+  svg += Text(20, middle, "middle", plot.y_label,
+              fmt::format("transform=\"rotate(-90 20 {:.1f})\"", middle));
+  for (size_t m = 0; m < plot.marks.size(); ++m) {
+    const double at = x.at(plot.marks[m].x), label = kHead - 6 - 13 * static_cast<double>(m % 2);
+    svg += Stroke(at, label + 2, at, bottom - kGap, "#000000");
+    svg += Text(at + 3, label, "start", plot.marks[m].label);
+  }
+  double key = kLeft;
+  for (size_t i = 0; !plot.panels.empty() && i < plot.panels[0].lines.size(); ++i) {
+    const std::string& name = plot.panels[0].lines[i].name;
+    svg += fmt::format(
+        "<line x1=\"{}\" y1=\"42\" x2=\"{}\" y2=\"42\" stroke=\"{}\" stroke-width=\"3\"/>\n", key,
+        key + 22, kColours[i]);
+    svg += Text(key + 28, 46, "start", name);
+    key += 52 + 7 * static_cast<double>(name.size());
+  }
+  return svg + "</svg>\n";
+}
+
 std::string ToSvg(const HeatMap& map) {
   constexpr double kCell = 92, kCellHeight = 40, kHead = 150;
   const double width = kHead + kCell * static_cast<double>(map.columns.size()) + 30;
   const double height = kTop + 30 + kCellHeight * static_cast<double>(map.rows.size()) + 40;
-  double most = 1;
+  double most = std::log(1.5);  // how far from `neutral` is full colour; less is no difference
   for (const auto& row : map.values) {
     for (const double value : row) {
-      if (std::isfinite(value)) most = std::max(most, value);
+      if (std::isfinite(value)) most = std::max(most, std::abs(std::log(value / map.neutral)));
     }
   }
-  std::string svg = Open(std::max(width, 520.0), height, map.title);
+  const double title = kLeft + 8.5 * static_cast<double>(map.title.size());
+  std::string svg = Open(std::max(width, title), height, map.title);
   for (size_t c = 0; c < map.columns.size(); ++c) {
     svg +=
         Text(kHead + kCell * (static_cast<double>(c) + 0.5), kTop + 18, "middle", map.columns[c]);
@@ -185,13 +275,13 @@ std::string ToSvg(const HeatMap& map) {
     for (size_t c = 0; c < map.columns.size(); ++c) {
       const double value = map.values[r][c];
       const bool known = std::isfinite(value);
-      // White at 1, blue at the greatest, by its logarithm.
-      const double share = known && most > 1 ? std::log(std::max(value, 1.0)) / std::log(most) : 0;
-      const int pale = static_cast<int>(255 - 185 * share);
+      const double share = known ? std::log(value / map.neutral) / most : 0;
+      const int pale = static_cast<int>(255 - 135 * std::abs(share));
       svg += fmt::format(
           "<rect x=\"{:.0f}\" y=\"{:.0f}\" width=\"{:.0f}\" height=\"{:.0f}\" "
-          "fill=\"rgb({},{},255)\" stroke=\"#cccccc\"/>\n",
-          kHead + kCell * static_cast<double>(c), top, kCell, kCellHeight, pale, pale);
+          "fill=\"rgb({},{},{})\" stroke=\"#cccccc\"/>\n",
+          kHead + kCell * static_cast<double>(c), top, kCell, kCellHeight, share < 0 ? 255 : pale,
+          pale, share < 0 ? pale : 255);
       svg += Text(kHead + kCell * (static_cast<double>(c) + 0.5), top + kCellHeight / 2 + 4,
                   "middle", known ? fmt::format("{:.2f}", value) : "–");
     }
@@ -206,6 +296,19 @@ std::string ToCsv(const LinePlot& plot) {
     for (size_t i = 0; i < line.x.size(); ++i) {
       csv += fmt::format("{},{},{},", Quoted(line.name), line.x[i], line.y[i]);
       csv += i < line.low.size() ? fmt::format("{},{}\n", line.low[i], line.high[i]) : ",\n";
+    }
+  }
+  return csv;
+}
+
+std::string ToCsv(const PanelPlot& plot) {
+  std::string csv = "panel,line,x,y\n";
+  for (const Panel& panel : plot.panels) {
+    for (const PlotLine& line : panel.lines) {
+      for (size_t i = 0; i < line.x.size(); ++i) {
+        csv += fmt::format("{},{},{},{}\n", Quoted(panel.name), Quoted(line.name), line.x[i],
+                           line.y[i]);
+      }
     }
   }
   return csv;

@@ -1,4 +1,4 @@
-// SvgPlot: line plots and heat maps as SVG text, without a library.
+// SvgPlot: line plots, panels over time and heat maps as SVG text, without a library.
 //
 // Colours are Okabe & Ito's, which the colour-blind can tell apart; line styles repeat the
 // distinction. Axes are decimal or logarithmic; NaN leaves a gap.
@@ -22,15 +22,36 @@ struct LinePlot {
   std::vector<PlotLine> lines;
 };
 
+// Panels below each other with the same axes: rates by intervals of `step`, drawn as steps. The
+// first line of each is filled; all panels have lines of the same names.
+struct Panel {
+  std::string name, note;
+  std::vector<PlotLine> lines;  // x: where the interval begins
+};
+struct PanelPlot {
+  struct Mark {
+    double x = 0;
+    std::string label;
+  };
+  std::string title, x_label, y_label;
+  double step = 1;
+  std::vector<Mark> marks;
+  std::vector<Panel> panels;
+};
+
+// White at `neutral`, blue above it, red below, by the logarithm.
 struct HeatMap {
   std::string title, x_label, y_label;
   std::vector<std::string> columns, rows;
-  std::vector<std::vector<double>> values;  // [row][column], at least 1 where it is best
+  std::vector<std::vector<double>> values;  // [row][column]; NaN: none
+  double neutral = 1;
 };
 
 std::string ToSvg(const LinePlot& plot);
+std::string ToSvg(const PanelPlot& plot);
 std::string ToSvg(const HeatMap& map);
 std::string ToCsv(const LinePlot& plot);
+std::string ToCsv(const PanelPlot& plot);
 std::string ToCsv(const HeatMap& map);
 
 std::string EscapeXml(std::string_view text);
