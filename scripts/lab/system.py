@@ -158,10 +158,14 @@ def lab_lacks():
         if shutil.which(program) is None:
             return f"{program} is missing: apt install {package}"
     probe = f"farspan-{os.getpid()}-probe"
-    result = subprocess.run(["ip", "netns", "add", probe], text=True, capture_output=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # one of them must not leave it
+    try:
+        result = subprocess.run(["ip", "netns", "add", probe], text=True, capture_output=True)
+        run("ip", "netns", "delete", probe, check=False)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if result.returncode != 0:
         return f"network namespaces do not work here: {result.stderr.strip()}"
-    run("ip", "netns", "delete", probe)
     return None
 
 

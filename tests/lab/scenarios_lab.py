@@ -45,6 +45,29 @@ def _end_a_lab_by(number):
     return left
 
 
+LOOKING = """
+from lab.system import lab_lacks
+print(flush=True)
+while True:
+    lab_lacks()
+"""
+
+
+def _left_by_looking():
+    """What is left of programs that end while they look whether a lab can be made."""
+    left = []
+    for milliseconds in (20, 50, 80, 110, 140):
+        child = subprocess.Popen([sys.executable, "-B", "-c", LOOKING], stdout=subprocess.PIPE,
+                                 env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")})
+        child.stdout.readline()
+        time.sleep(milliseconds * 1e-3)
+        child.terminate()
+        child.wait(30)
+        child.stdout.close()
+        left += _namespaces(child.pid)
+    return left
+
+
 def _after_its_parent(begin):
     """What a child says that calls `begin(parent)` when its parent has ended already."""
     reading, writing = os.pipe()
@@ -69,6 +92,7 @@ def leaves_nothing(rows):
                               _after_its_parent(die_with_parent)))
     rows.append(table.exactly("... and one that does not look", "runs",
                               _after_its_parent(lambda parent: None)))
+    rows.append(table.exactly("left by looking whether a lab can be made", [], _left_by_looking()))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
         name = f"left after {number.name}" + (" and clean" if number == signal.SIGKILL else "")
         rows.append(table.exactly(name, [], _end_a_lab_by(number)))
