@@ -129,6 +129,45 @@ TEST(Bootstrap, AnAddressInUseIsAnError) {
   EXPECT_TRUE(Says(joined.error().text(), "cannot listen")) << joined.error().text();
 }
 
+// A rank by hand: it joins, sends its bytes, none, and reads no more. The answer is more than
+// sockets hold.
+TEST(Bootstrap, ARankThatDoesNotReadIsAnErrorInTime) {
+  const auto members = Members(2, 1_s);
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  const SocketAddress root = members[0].root;
+  const auto results = InThreads(members, [&](const Membership& m) {
+    if (m.rank == 0) {
+      auto joined = Bootstrap::Join(m);
+      if (!joined) return joined.error().text();
+      const auto all = (*joined)->all_gather(std::string(50 << 20, 'x'));
+      return all ? std::string("gathered") : all.error().text();
+    }
+    const std::string hello = "farspan 1 2 " + m.run;
+    const uint64_t size = hello.size(), none = 0;
+    while (::connect(fd, root.get(), root.length) != 0) usleep(1'000);
+    (void)!write(fd, &size, sizeof size);
+    (void)!write(fd, hello.data(), hello.size());
+    (void)!write(fd, &none, sizeof none);
+    return std::string();
+  });
+  ::close(fd);
+  EXPECT_TRUE(Says(results[0], "rank 1: no answer in time")) << results[0];
+}
+
+// As behind a firewall: nothing answers, not even that nobody is there.
+TEST(Bootstrap, ARootThatDoesNotAnswerIsAnErrorInTime) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  const SocketAddress any = *ParseSocketAddress("127.0.0.1:0");
+  ASSERT_EQ(bind(fd, any.get(), any.length), 0);
+  ASSERT_EQ(::listen(fd, 0), 0);
+  const SocketAddress root = LocalAddress(fd);
+  const int waiting = ::socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_EQ(::connect(waiting, root.get(), root.length), 0);  // the queue is full
+  EXPECT_TRUE(Says(JoinOnly({1, 2, root, "", 1_s}), "rank 0 could not be reached"));
+  ::close(waiting);
+  ::close(fd);
+}
+
 TEST(Bootstrap, ARankThatDiesLaterIsAnError) {
   const auto results = InThreads(Members(3, 2_s), [](const Membership& m) {
     auto joined = Bootstrap::Join(m);

@@ -25,14 +25,15 @@ class Patience {
   explicit Patience(TimeNs timeout, const std::function<void()>* meanwhile = nullptr)
       : end_(MonotonicNow() + timeout), meanwhile_(meanwhile) {}
 
-  bool over() const { return MonotonicNow() >= end_; }
+  bool over() const { return left().ns <= 0; }
+  TimeNs left() const { return end_ - MonotonicNow(); }
   // False: not ready in time.
   bool wait_for(int fd, short events) const {
     const bool busy = meanwhile_ != nullptr && *meanwhile_;
     while (true) {
       pollfd watched{fd, events, 0};
-      const int64_t left = std::max<int64_t>((end_ - MonotonicNow()).ns / 1'000'000, 0);
-      if (poll(&watched, 1, busy ? 0 : static_cast<int>(left)) > 0) return true;
+      const int64_t left_ms = std::max<int64_t>(left().ns / 1'000'000, 0);
+      if (poll(&watched, 1, busy ? 0 : static_cast<int>(left_ms)) > 0) return true;
       if (over()) return false;
       if (busy) (*meanwhile_)();
     }
@@ -48,7 +49,8 @@ tl::unexpected<Error> Broken(const std::string& what) { return Fail(ErrorCode::k
 Result<void> Move(int fd, char* data, size_t bytes, bool out, const Patience& patience) {
   while (bytes > 0) {
     if (!patience.wait_for(fd, out ? POLLOUT : POLLIN)) return Broken("no answer in time");
-    const ssize_t n = out ? ::send(fd, data, bytes, MSG_NOSIGNAL) : ::recv(fd, data, bytes, 0);
+    const ssize_t n = out ? ::send(fd, data, bytes, MSG_NOSIGNAL | MSG_DONTWAIT)
+                          : ::recv(fd, data, bytes, MSG_DONTWAIT);
     if (n == 0 && !out) return Broken("it has gone");
     if (n < 0 && errno != EAGAIN && errno != EINTR) return Broken(std::strerror(errno));
     if (n < 0) continue;
@@ -77,6 +79,13 @@ Result<std::string> ReceiveText(int fd, const Patience& patience) {
     return tl::unexpected(got.error());
   }
   return text;
+}
+
+// Linux bounds connect() by it: where nothing answers, it would take minutes.
+void BoundConnect(int fd, TimeNs left) {
+  const int64_t us = std::max<int64_t>(left.ns / 1'000, 1);  // 0 is no bound
+  const timeval most{us / 1'000'000, us % 1'000'000};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most);
 }
 
 // Or TCP holds a small text back until the one before it is acknowledged, 40 ms later.
@@ -112,7 +121,8 @@ Bootstrap::~Bootstrap() {
 
 Result<void> Bootstrap::gather_members() {
   peers_.assign(membership_.world, -1);
-  const int fd = ::socket(membership_.root.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int fd =
+      ::socket(membership_.root.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (bind(fd, membership_.root.get(), membership_.root.length) != 0 || ::listen(fd, 512) != 0) {
@@ -190,6 +200,7 @@ Result<void> Bootstrap::join_root() {
   const Patience patience(membership_.timeout);
   while (true) {
     const int fd = ::socket(membership_.root.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    BoundConnect(fd, patience.left());
     if (::connect(fd, membership_.root.get(), membership_.root.length) == 0) {
       SendAtOnce(fd);
       peers_ = {fd};
