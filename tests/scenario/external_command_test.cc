@@ -121,6 +121,14 @@ TEST(ExternalCommand, NothingIsLeftBehind) {
   std::filesystem::remove(by_client);
 }
 
+// One that will not end and whose children come and go, each with a signal to its supervisor.
+TEST(ExternalCommand, ACommandThatRefusesToEndIsKilledInTime) {
+  const Outcome run = Execute(
+      "timeout 20 " + kExternal +
+      "--server 'trap \"\" TERM; while :; do (sleep 0.1 &); sleep 0.1; done' --client true 2>&1");
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+}
+
 TEST(ExternalCommand, NothingIsLeftBehindWhenFarspanIsKilled) {
   const auto file = Temporary(".killed");
   Execute(kExternal + "--server '" + Leave(file) +

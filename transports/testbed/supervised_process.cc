@@ -21,7 +21,7 @@
 namespace farspan::testbed {
 namespace {
 
-constexpr timespec kBeforeKill{1, 0};
+constexpr TimeNs kBeforeKill{1'000'000'000};
 
 struct Pipe {
   int read_end = -1, write_end = -1;
@@ -89,20 +89,21 @@ sigset_t Watched(bool and_terminal) {
 // Until the command has ended, by SIGTERM if one comes here. Its status.
 int Watch(pid_t command) {
   const sigset_t watched = Watched(false);
-  bool stopping = false;
+  TimeNs kill_at = kNever;
   while (true) {
     int status = 0;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
       if (pid == command) return status;
     }
-    const int signal =
-        stopping ? sigtimedwait(&watched, nullptr, &kBeforeKill) : sigwaitinfo(&watched, nullptr);
-    if (signal == SIGTERM) {
-      kill(-command, SIGTERM);
-      stopping = true;
-    } else if (signal < 0 && errno == EAGAIN) {
+    if (kill_at <= MonotonicNow()) {
       kill(command, SIGKILL);
+      kill_at = kNever;
     }
+    const int64_t left = std::max<int64_t>((kill_at - MonotonicNow()).ns, 0);
+    const timespec at_most{left / 1'000'000'000, left % 1'000'000'000};
+    if (sigtimedwait(&watched, nullptr, &at_most) != SIGTERM) continue;
+    kill(-command, SIGTERM);
+    kill_at = std::min(kill_at, MonotonicNow() + kBeforeKill);
   }
 }
 
