@@ -23,7 +23,8 @@ class MemoryTransport final : public transport::Transport {
  public:
   MemoryTransport(MemoryNetwork& network, uint32_t rank) : network_(network), rank_(rank) {}
 
-  transport::Properties properties() const override { return {"memory", ~0ull, 64, 0, {}}; }
+  transport::Properties properties() const override { return {"memory", 1 << 16, 64, 0, {}}; }
+  Result<uint32_t> register_memory(void* data, uint64_t bytes) override;
   TimeNs now() const override;
   Result<transport::ListenId> listen(transport::Handle& handle) override;
   void stop_listening(transport::ListenId /*listener*/) override {}
@@ -64,6 +65,7 @@ class MemoryNetwork {
     return later == times_.end() ? kNever : *later;
   }
   void fail(transport::CommId comm) { comms_[comm.value / 2].failed = true; }
+  void refuse_memory() { refuses_memory_ = true; }
 
  private:
   friend class MemoryTransport;
@@ -110,6 +112,7 @@ class MemoryNetwork {
 
   TimeNs one_way_;
   TimeNs now_{};
+  bool refuses_memory_ = false;
   std::vector<std::unique_ptr<MemoryTransport>> transports_;
   std::vector<Comm> comms_;
   std::map<uint32_t, std::deque<uint32_t>> waiting_;  // listener -> comms to accept
@@ -119,6 +122,11 @@ class MemoryNetwork {
 };
 
 inline TimeNs MemoryTransport::now() const { return network_.now(); }
+
+inline Result<uint32_t> MemoryTransport::register_memory(void*, uint64_t) {
+  if (network_.refuses_memory_) return Fail(ErrorCode::kMachine, "no memory to lock");
+  return 0;
+}
 
 inline Result<transport::ListenId> MemoryTransport::listen(transport::Handle& handle) {
   const uint32_t listener = network_.listeners_++;

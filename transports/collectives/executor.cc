@@ -49,7 +49,7 @@ Executor::~Executor() {
   }
 }
 
-Executor::LaneState Executor::make_lane(const Lane& lane, transport::CommId comm) const {
+Executor::LaneState Executor::make_lane(const Lane& lane, transport::CommId comm) {
   LaneState state;
   state.lane = lane;
   state.comm = comm;
@@ -57,8 +57,11 @@ Executor::LaneState Executor::make_lane(const Lane& lane, transport::CommId comm
   state.bytes.resize(config_.slots);
   if (!config_.lengths_only) {
     state.memory.resize(config_.slots * config_.slot_bytes);
-    if (auto memory = transport_.register_memory(state.memory.data(), state.memory.size())) {
+    const auto memory = transport_.register_memory(state.memory.data(), state.memory.size());
+    if (memory) {
       state.registered = *memory;
+    } else {
+      failure_ = memory.error().text();
     }
   }
   return state;

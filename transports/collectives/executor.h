@@ -58,7 +58,8 @@ class Executor {
 
   // The plan must stay until finished().
   void start(const Plan& plan, const Buffers& buffers);
-  // False, with the reason in failure(), when a comm has failed.
+  // False, with the reason in failure(), when a comm has failed or a lane's slots could not be
+  // registered with the transport.
   bool progress();
   bool finished() const { return unfinished_ == 0; }
   // Everything sent has been delivered: what a process waits for before it closes its comms.
@@ -72,7 +73,7 @@ class Executor {
     size_t next = 0;
   };
 
-  LaneState make_lane(const Lane& lane, transport::CommId comm) const;
+  LaneState make_lane(const Lane& lane, transport::CommId comm);
   bool post_receives();
   bool collect_completions();
   bool ready(const Primitive& primitive) const;
