@@ -75,7 +75,11 @@ Result<SpanConfig> ReadSpan(const po::variables_map& values, TimeNs timeout) {
 }
 
 transport::Properties SpanProperties(const SpanConfig& config) {
-  return {"span", uint64_t{1} << 40, config.max_requests, config.controller.rate.bits_per_s, {}};
+  return {"span",
+          transport::MaxMessageBytes(config.payload_bytes),
+          config.max_requests,
+          config.controller.rate.bits_per_s,
+          {}};
 }
 
 Result<std::unique_ptr<transport::Transport>> OpenTcp(const po::variables_map& values,

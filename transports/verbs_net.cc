@@ -37,9 +37,12 @@ Result<std::unique_ptr<Transport>> OpenSpanOverVerbs(const verbs::PortChoice& ch
   config.granularity = verbs::VerbsTransport::kGranularity;
   auto span = transport::MakeSpan(config, qlog, fmt::format("span-{}", getpid()));
   if (!span) return tl::unexpected(span.error());
-  auto opened = verbs::VerbsTransport::Open(
-      std::move(*device), std::move(*span),
-      {"span", uint64_t{1} << 40, config.max_requests, config.controller.rate.bits_per_s, {}});
+  auto opened = verbs::VerbsTransport::Open(std::move(*device), std::move(*span),
+                                            {"span",
+                                             transport::MaxMessageBytes(config.payload_bytes),
+                                             config.max_requests,
+                                             config.controller.rate.bits_per_s,
+                                             {}});
   if (!opened) return tl::unexpected(opened.error());
   return std::unique_ptr<Transport>(std::move(*opened));
 }

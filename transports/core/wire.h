@@ -12,6 +12,7 @@
 // Sans-IO, pure functions, no allocation. CRC32C is ISA-L's, the MAC libsodium's SipHash-2-4.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -26,6 +27,10 @@ inline constexpr uint32_t kMacBytes = 8;
 inline constexpr uint32_t kHelloBytes = 256;  // no answer to a HELLO is longer
 inline constexpr uint32_t kMaxDatagramIndex = (1u << 24) - 1;
 inline constexpr uint64_t kMaxMessageBytes = (uint64_t{1} << 40) - 1;
+// In datagrams of so much payload.
+constexpr uint64_t MaxMessageBytes(uint32_t payload_bytes) {
+  return std::min(kMaxMessageBytes, uint64_t{payload_bytes} * kMaxDatagramIndex);
+}
 
 enum class PacketType : uint8_t {
   kHello = 1,  // asks for a connection; with the cookie of a RETRY the second time

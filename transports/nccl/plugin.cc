@@ -82,9 +82,12 @@ Result<std::unique_ptr<Transport>> OpenSpan(const SocketAddress& local) {
   if (!span) return tl::unexpected(span.error());
   udp::UdpConfig udp;
   udp.local = {local};
-  auto opened = udp::UdpTransport::Open(
-      udp, std::move(*span),
-      {"span", uint64_t{1} << 40, config.max_requests, rate->bits_per_s, {}});
+  auto opened = udp::UdpTransport::Open(udp, std::move(*span),
+                                        {"span",
+                                         transport::MaxMessageBytes(config.payload_bytes),
+                                         config.max_requests,
+                                         rate->bits_per_s,
+                                         {}});
   if (!opened) return tl::unexpected(opened.error());
   return std::unique_ptr<Transport>(std::move(*opened));
 }
@@ -121,6 +124,7 @@ Status Plugin::failed(const Comm& comm) {
 }
 
 Status Plugin::init(Log log) {
+  const std::lock_guard alone(lifetime_);
   const std::lock_guard lock(mutex_);
   log_ = log;
   if (users_ == 0) {
@@ -136,6 +140,7 @@ Status Plugin::init(Log log) {
 }
 
 Status Plugin::finalize() {
+  const std::lock_guard alone(lifetime_);
   {
     const std::lock_guard lock(mutex_);
     if (users_ == 0 || --users_ > 0) return kSuccess;

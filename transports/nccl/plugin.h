@@ -68,6 +68,7 @@ class Plugin {
   void move() { transport_->progress(transport_->now()); }
   void keep_moving();
 
+  std::mutex lifetime_;  // of the transport and its thread: init and finalize, one at a time
   std::mutex mutex_;
   Log log_ = nullptr;
   int users_ = 0;

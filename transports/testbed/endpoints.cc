@@ -74,7 +74,11 @@ EndpointResult MakeEndpoint(const EndpointSpec& spec, uint32_t rank) {
 }
 
 transport::Properties PropertiesOf(const EndpointSpec& spec) {
-  return {spec.transport, uint64_t{1} << 40, kMaxRequests, spec.rate.bits_per_s, {}};
+  return {spec.transport,
+          transport::MaxMessageBytes(spec.payload_or_usual()),
+          kMaxRequests,
+          spec.rate.bits_per_s,
+          {}};
 }
 
 }  // namespace farspan::testbed

@@ -46,6 +46,10 @@ class RankRun {
   std::vector<TimeNs> ends_;
 };
 
+// Whether a transport takes messages as long as a slot, and as many at once.
+Result<void> CheckSlots(const transport::Properties& properties,
+                        const collectives::SlotConfig& slots);
+
 class Group {
  public:
   virtual ~Group() = default;

@@ -60,12 +60,18 @@ Result<void> NetGroup::settle() {
   while (!executor_->drained() && executor_->progress() && transport_->now() < end) {
     transport_->progress(transport_->now() + TimeNs{10'000'000});
   }
+  if (!executor_->failure().empty()) return Fail(ErrorCode::kIo, executor_->failure());
+  if (!executor_->drained()) {
+    return Fail(ErrorCode::kIo,
+                fmt::format("what was sent has not arrived for {:.0f} s", ToSeconds(timeout_)));
+  }
   return meet();
 }
 
 Result<void> NetGroup::connect(std::span<const collectives::Plan> plans,
                                const collectives::SlotConfig& slots,
                                collectives::Reducer* reducer) {
+  if (auto able = CheckSlots(transport_->properties(), slots); !able) return able;
   const collectives::Plan& plan = plans[0];
   executor_ = std::make_unique<collectives::Executor>(*transport_, slots, reducer);
   std::vector<Offer> offers;

@@ -15,9 +15,12 @@ Result<RealContender> MakeUdp(const EndpointOrder& order, const SocketAddress& l
   const transport::Span* raw = span->get();
   udp::UdpConfig udp;
   udp.local = {local};
-  auto opened = udp::UdpTransport::Open(
-      udp, std::move(*span),
-      {order.spec->name, uint64_t{1} << 40, config.max_requests, order.rate.bits_per_s, {}});
+  auto opened = udp::UdpTransport::Open(udp, std::move(*span),
+                                        {order.spec->name,
+                                         transport::MaxMessageBytes(config.payload_bytes),
+                                         config.max_requests,
+                                         order.rate.bits_per_s,
+                                         {}});
   if (!opened) return tl::unexpected(opened.error());
   return RealContender{std::move(*opened), [raw] { return TrafficOf(*raw); }};
 }

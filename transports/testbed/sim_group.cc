@@ -108,6 +108,7 @@ Result<void> SimGroup::connect(std::span<const collectives::Plan> plans,
                                const collectives::SlotConfig& slots,
                                collectives::Reducer* reducer) {
   for (transport::SimTransport* host : hosts_) {
+    if (auto able = CheckSlots(host->properties(), slots); !able) return able;
     executors_.push_back(std::make_unique<collectives::Executor>(*host, slots, reducer));
   }
   for (uint32_t rank = 0; rank < ranks(); ++rank) {
