@@ -81,6 +81,13 @@ TEST(ConformCommand, AFailedCallIsSaid) {
   const Outcome run = ConformFaulty("no-request", "every size");
   EXPECT_EQ(run.exit_code, 1);
   EXPECT_NE(run.output.find("breaks the ABI"), std::string::npos) << run.output;
+  const Outcome odd = ConformFaulty("odd-answer", "every size");
+  EXPECT_EQ(odd.exit_code, 1);
+  EXPECT_NE(odd.output.find("breaks the ABI: test answered 7"), std::string::npos) << odd.output;
+  const Outcome few = ConformFaulty("few-requests", "");
+  EXPECT_EQ(few.exit_code, 2);
+  EXPECT_NE(few.output.find("max_requests 7, expected at least 8"), std::string::npos)
+      << few.output;
   const Outcome refused = ConformFaulty("no-open", "");
   EXPECT_EQ(refused.exit_code, 3);
   EXPECT_NE(refused.output.find("told not to"), std::string::npos) << refused.output;

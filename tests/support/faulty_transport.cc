@@ -3,7 +3,7 @@
 //
 // Options: "" keeps the rules; order, twice, corrupt, short, overflow, lost (never arrives), mute
 // (a failed comm says nothing), any-tag, any-handle, hang (a call does not return), crash, exit,
-// no-request (success without a request), no-open.
+// no-request (success without a request), odd-answer (of test), few-requests, no-open.
 #include <unistd.h>
 
 #include <algorithm>
@@ -68,8 +68,8 @@ int Open(const farspan_config* config, farspan_instance** instance, farspan_erro
   return FARSPAN_OK;
 }
 void Close(farspan_instance* instance) { delete instance; }
-void Properties(farspan_instance*, farspan_properties* properties) {
-  *properties = {uint64_t{1} << 30, 64, 0, 0};
+void Properties(farspan_instance* instance, farspan_properties* properties) {
+  *properties = {uint64_t{1} << 30, instance->fault == "few-requests" ? 7u : 64u, 0, 0};
 }
 
 int Listen(farspan_instance*, uint8_t* handle, farspan_listener** listener, farspan_error*) {
@@ -172,7 +172,8 @@ int PostRecv(farspan_instance* instance, farspan_comm* comm, void* data, uint64_
              uint32_t tag, uint32_t, farspan_request** request) {
   return Post(instance, comm, data, bytes, tag, request);
 }
-int Test(farspan_instance*, farspan_request* request, uint64_t* bytes) {
+int Test(farspan_instance* instance, farspan_request* request, uint64_t* bytes) {
+  if (instance->fault == "odd-answer") return 7;
   farspan_comm& comm = *request->comm;
   if (!request->done && comm.why.empty()) return FARSPAN_AGAIN;
   const int answer = request->done ? FARSPAN_OK : FARSPAN_FAILED;

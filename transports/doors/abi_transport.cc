@@ -17,6 +17,7 @@ using transport::Progress;
 using transport::RequestId;
 
 constexpr int64_t kNapNs = 50'000;  // where the library cannot wait itself
+constexpr uint32_t kLeastRequests = 8;
 
 Result<void> Check(const farspan_transport_ops& ops, const std::string& path) {
   const auto refuse = [&](const std::string& why) {
@@ -74,7 +75,15 @@ Result<std::unique_ptr<AbiTransport>> AbiTransport::Open(const farspan_transport
     return Fail(ErrorCode::kMachine, fmt::format("{} did not open: {}", ops.name, TextOf(error)),
                 path);
   }
-  return std::unique_ptr<AbiTransport>(new AbiTransport(ops, instance));
+  std::unique_ptr<AbiTransport> made(new AbiTransport(ops, instance));
+  if (const uint32_t most = made->properties().max_requests; most < kLeastRequests) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("{} breaks the ABI: properties has max_requests {}, expected at least "
+                            "{}",
+                            ops.name, most, kLeastRequests),
+                path);
+  }
+  return made;
 }
 
 AbiTransport::~AbiTransport() { ops_.close(instance_); }
@@ -170,8 +179,8 @@ std::optional<RequestId> AbiTransport::posted(CommId id, const char* call, int a
                                               farspan_request* request) {
   if (answer == FARSPAN_AGAIN || answer == FARSPAN_FAILED) return std::nullopt;
   if (answer == FARSPAN_OK && request != nullptr) return requests_.add(id, request);
-  comms_.find(id).broken = fmt::format("{} breaks the ABI: {} answered {} {}", ops_.name, call,
-                                       answer, request == nullptr ? "without a request" : "");
+  comms_.find(id).broken = fmt::format("{} breaks the ABI: {} answered {}{}", ops_.name, call,
+                                       answer, request == nullptr ? " without a request" : "");
   return std::nullopt;
 }
 
@@ -198,9 +207,13 @@ std::optional<RequestId> AbiTransport::post_recv(CommId id, const transport::Buf
 Completion AbiTransport::test(RequestId id) {
   auto& entry = requests_.find(id);
   uint64_t bytes = 0;
-  const bool broken = !comms_.find(CommId{entry.comm}).broken.empty();
+  Comm& comm = comms_.find(CommId{entry.comm});
+  const bool broken = !comm.broken.empty();
   const int answer = broken ? FARSPAN_FAILED : ops_.test(instance_, entry.theirs, &bytes);
   if (answer == FARSPAN_AGAIN) return {};
+  if (answer != FARSPAN_OK && answer != FARSPAN_FAILED) {
+    comm.broken = fmt::format("{} breaks the ABI: test answered {}", ops_.name, answer);
+  }
   requests_.release(entry);
   return {answer == FARSPAN_OK ? Progress::kDone : Progress::kFailed, bytes};
 }

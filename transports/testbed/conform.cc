@@ -220,12 +220,14 @@ class Cases {
       if (!send_) send_ = link_.sender->post_send(link_.send, buffer(out_), tag_);
       if (receive_ && !received_) {
         const Completion done = link_.receiver->test(*receive_);
+        require_good(*link_.receiver, link_.receive);
         Require(done.progress != Progress::kFailed, "a receive failed");
         received_ = done.progress == Progress::kDone;
         if (received_) check(done.bytes);
       }
       if (send_ && !sent_) {
         const Completion done = link_.sender->test(*send_);
+        require_good(*link_.sender, link_.send);
         Require(done.progress != Progress::kFailed, "a send failed");
         sent_ = done.progress == Progress::kDone;
       }
