@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include "transports/testbed/bench.h"
 #include "transports/testbed/launch.h"
 #include "transports/testbed/net_group.h"
+#include "transports/write_text.h"
 
 namespace farspan {
 namespace {
@@ -124,14 +124,6 @@ Result<SocketAddress> LocalFor(const std::string& told, const SocketAddress& roo
   return WithPort(local, 0);
 }
 
-Result<void> WriteJson(const std::string& file, const nlohmann::json& json) {
-  if (file.empty()) return {};
-  std::ofstream out(file);
-  out << json.dump(2) << "\n";
-  if (!out) return Fail(ErrorCode::kIo, "cannot write '" + file + "'", "--json");
-  return {};
-}
-
 // Runs all sizes on one group; `speaks`: this process prints and writes.
 Result<int> RunOn(testbed::Group& group, const BenchOptions& options, bool speaks,
                   const std::string& file) {
@@ -143,8 +135,9 @@ Result<int> RunOn(testbed::Group& group, const BenchOptions& options, bool speak
     std::fflush(stdout);
   });
   if (!rows) return tl::unexpected(rows.error());
-  if (speaks) {
-    const auto written = WriteJson(file, testbed::ToJson(options, *rows, group.label()));
+  if (speaks && !file.empty()) {
+    const auto written =
+        WriteText(file, testbed::ToJson(options, *rows, group.label()).dump(2) + "\n", "--json");
     if (!written) return tl::unexpected(written.error());
   }
   return right ? cli::kExitGood : cli::kExitFailed;
@@ -166,11 +159,8 @@ Result<int> RunNet(const po::variables_map& values, const BenchOptions& options,
   if (!local) return tl::unexpected(local.error());
   auto transport = OpenNet(values, *local, *timeout);
   if (!transport) return tl::unexpected(transport.error());
-  const std::string run = fmt::format(
-      "{} {} {}-{} x{} {} {}", collectives::ToText(options.shape.collective),
-      collectives::ToText(options.shape.schedule), options.min_bytes, options.max_bytes,
-      options.factor, testbed::ToText(options.element), testbed::ToText(options.compression));
-  auto bootstrap = testbed::Bootstrap::Join({launched.rank, launched.world, *root, run, *timeout});
+  auto bootstrap = testbed::Bootstrap::Join(
+      {launched.rank, launched.world, *root, testbed::Describe(options), *timeout});
   if (!bootstrap) return tl::unexpected(bootstrap.error());
   testbed::NetGroup group(std::move(*bootstrap), std::move(*transport), *timeout);
   return RunOn(group, options, launched.rank == 0, values["json"].as<std::string>());
@@ -192,22 +182,19 @@ int CmdBench(const std::vector<std::string>& args) {
   if (values->count("rank") > 0) launch.rank = (*values)["rank"].as<uint32_t>();
   if (values->count("world") > 0) launch.world = (*values)["world"].as<uint32_t>();
   launch.root = (*values)["root"].as<std::string>();
+  const auto environment = [](const char* name) { return std::getenv(name); };
+  const bool sim = IsSim(*values);
   // What is wrong with the options is said once, before there are other ranks.
-  auto options = ReadBench(*values, launch.world.value_or(2));
+  const auto options =
+      ReadBench(*values, sim ? launch.world.value_or(2) : testbed::WorldOf(launch, environment));
   if (!options) return cli::Report(options.error());
   const auto writable = cli::CheckWritable((*values)["json"].as<std::string>(), "--json");
-  if (IsSim(*values)) {
-    return writable ? CodeOf(RunSim(*values, *options)) : cli::Report(writable.error());
-  }
-  const auto launched =
-      testbed::FindRank(launch, [](const char* name) { return std::getenv(name); });
+  if (sim) return writable ? CodeOf(RunSim(*values, *options)) : cli::Report(writable.error());
+  const auto launched = testbed::FindRank(launch, environment);
   if (!launched) return cli::Report(launched.error());
   // Rank 0 writes; those that were started for it end with it.
   if (!writable && launched->rank == 0) return cli::Report(writable.error());
-  options = ReadBench(*values, launched->world);
-  const auto code =
-      options ? RunNet(*values, *options, *launched) : Result<int>(tl::unexpected(options.error()));
-  return testbed::WaitForRanks(*launched, CodeOf(code));
+  return testbed::WaitForRanks(*launched, CodeOf(RunNet(*values, *options, *launched)));
 }
 
 }  // namespace farspan

@@ -1,7 +1,6 @@
 // farspan conform LIB: does a transport in a shared library keep the rules that collectives need?
 #include <fmt/core.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -10,6 +9,7 @@
 #include "emulator/base/units.h"
 #include "transports/commands.h"
 #include "transports/testbed/conform_library.h"
+#include "transports/write_text.h"
 
 namespace farspan {
 namespace {
@@ -88,9 +88,8 @@ Result<int> Run(const po::variables_map& values) {
   fmt::print("{}: {} by {} {}\n", options.path, report->name, report->door,
              report->conforms() ? "conforms" : "does not conform");
   if (const std::string file = text("json"); !file.empty()) {
-    std::ofstream out(file);
-    out << ToJson(*report).dump(2) << "\n";
-    if (!out) return Fail(ErrorCode::kIo, "cannot write '" + file + "'", "--json");
+    const auto written = WriteText(file, ToJson(*report).dump(2) + "\n", "--json");
+    if (!written) return tl::unexpected(written.error());
   }
   return report->conforms() ? cli::kExitGood : cli::kExitFailed;
 }

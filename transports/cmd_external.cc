@@ -2,7 +2,6 @@
 #include <fmt/core.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "transports/commands.h"
 #include "transports/testbed/external.h"
 #include "transports/testbed/launch.h"
+#include "transports/write_text.h"
 
 namespace farspan {
 namespace {
@@ -107,10 +107,7 @@ Result<void> Run(const po::variables_map& values, const ExternalSpec& spec,
   if (!rows) return tl::unexpected(rows.error());
   const std::string file = values["json"].as<std::string>();
   if (!speaks || file.empty()) return {};
-  std::ofstream out(file);
-  out << testbed::ToJson(spec, *rows).dump(2) << "\n";
-  if (!out) return Fail(ErrorCode::kIo, "cannot write '" + file + "'", "--json");
-  return {};
+  return WriteText(file, testbed::ToJson(spec, *rows).dump(2) + "\n", "--json");
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 #include <vector>
 
@@ -128,15 +127,6 @@ Result<void> CheckOutputs(const po::variables_map& values,
         cli::CheckWritable(values[option].as<std::string>(), fmt::format("--{}", option));
     if (!good) return good;
   }
-  return {};
-}
-
-Result<void> WriteText(const std::string& file, const std::string& text,
-                       const std::string& option) {
-  std::ofstream out(file);
-  out << text;
-  out.close();
-  if (!out) return Fail(ErrorCode::kIo, "cannot write '" + file + "'", option);
   return {};
 }
 

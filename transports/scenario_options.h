@@ -7,6 +7,7 @@
 #include "emulator/cli/command_line.h"
 #include "transports/testbed/compare.h"
 #include "transports/testbed/scenario.h"
+#include "transports/write_text.h"
 
 namespace farspan {
 
@@ -18,8 +19,6 @@ Result<testbed::Scenario> OpenScenario(const std::string& name,
 // Whether the files that these options name can be written, to be asked before anything runs.
 Result<void> CheckOutputs(const boost::program_options::variables_map& values,
                           std::initializer_list<const char*> options);
-// `option` is for messages: "--json".
-Result<void> WriteText(const std::string& file, const std::string& text, const std::string& option);
 testbed::CompareOptions RunOptions(const boost::program_options::variables_map& values);
 
 }  // namespace farspan

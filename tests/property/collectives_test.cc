@@ -273,6 +273,17 @@ TEST(Collectives, AFailedCommIsAnErrorThatNamesThePeer) {
   EXPECT_NE(failure.find("made to fail"), std::string::npos);
 }
 
+// Another way round would be slower, and nobody would know why.
+TEST(Collectives, MemoryThatCannotBeRegisteredIsAnError) {
+  test::MemoryNetwork network(2, 1_ms);
+  network.refuse_memory();
+  Sum<int32_t> sum;
+  Executor executor(network.transport(0), {8, 64, false}, &sum);
+  executor.add_send_lane({1, 0}, {});
+  EXPECT_FALSE(executor.progress());
+  EXPECT_EQ(executor.failure(), "no memory to lock");
+}
+
 TEST(Collectives, ImpossibleTasksAreErrors) {
   const auto refused = [](Task task, const char* word) {
     const auto plan = MakePlan(task);
@@ -292,6 +303,12 @@ TEST(Collectives, ImpossibleTasksAreErrors) {
   EXPECT_TRUE(refused(Sized(Schedule::kHierarchical, 4, 4, 16), "two sites"));
   EXPECT_TRUE(refused(Sized(Schedule::kHierarchical, 4, 3, 16), "two sites"));
   EXPECT_TRUE(refused(Sized(Schedule::kRing, 1, 1, 16), "2 ranks"));
+  for (const uint32_t per_site : {0u, 3u, 8u}) {
+    EXPECT_TRUE(refused(Sized(Schedule::kRing, 4, per_site, 16), "equally many"));
+  }
+  task = Sized(Schedule::kRing, 2, 1, 16);
+  task.channels = 0;
+  EXPECT_TRUE(refused(task, "1 channel"));
   EXPECT_FALSE(ParseSchedule("tree"));
   EXPECT_EQ(*ParseSchedule("ring"), Schedule::kRing);
   EXPECT_EQ(*ParseCollective("alltoall"), Collective::kAllToAll);

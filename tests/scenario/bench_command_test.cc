@@ -123,6 +123,10 @@ TEST(BenchCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"all_reduce --net sim --recovery hope", "auto"},
         {"all_reduce --net sim --loss 1", "%"},
         {"all_reduce --schedule hierarchical --ranks-per-site 2", "two sites"},
+        {"all_reduce --ranks-per-site 4", "equally many"},
+        {"all_reduce --ranks-per-site 0", "equally many"},
+        {"all_reduce --channels 0", "1 channel"},
+        {"all_reduce --schedule direct --world 17", "17 ranks at once"},
         {"all_reduce --compress fp4", "int8"},
         {"all_reduce --compress fp8 --schedule ring", "direct"},
         {"all_gather --compress fp8", "all_reduce"},
@@ -151,6 +155,30 @@ TEST(BenchCommand, AMissingRankIsAnErrorInTime) {
   EXPECT_NE(run.output.find("rank 1 of 2 had not come"), std::string::npos) << run.output;
 }
 
+// Each would wait for what the other never does.
+TEST(BenchCommand, RanksWithOtherOptionsAreToldSo) {
+  const std::string rank = FARSPAN_PROGRAM
+                           " bench all_reduce -b 1000 -e 1000 --world 2 --root 127.0.0.1:" +
+                           std::to_string(20'000 + getpid() % 10'000) + " --timeout 5s ";
+  const auto run = Execute("(" + rank + "--rank 1 -n 7 & " + rank + "--rank 0 -n 8; wait) 2>&1");
+  EXPECT_NE(run.output.find("another run"), std::string::npos) << run.output;
+}
+
+// What is possible with the ranks that the launcher makes is not judged by those of its own.
+TEST(BenchCommand, OptionsAreJudgedByTheLaunchersRanks) {
+  const auto run = Execute("OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=4 " FARSPAN_PROGRAM
+                           " bench all_reduce --schedule hierarchical --ranks-per-site 2 2>&1");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_NE(run.output.find("rank 0 of 4: say with --root"), std::string::npos) << run.output;
+}
+
+TEST(BenchCommand, AFileThatCannotBeWrittenIsAnError) {
+  const auto run = Execute(FARSPAN_PROGRAM
+                           " bench sendrecv --net sim -c 0 -b 1K -e 1K -n 1 --json /dev/full 2>&1");
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_NE(run.output.find("cannot write '/dev/full'"), std::string::npos) << run.output;
+}
+
 TEST(Launch, RanksOfMpirunAndSrun) {
   using testbed::FindRank;
   const auto in = [](std::string rank, std::string world) {
@@ -167,6 +195,8 @@ TEST(Launch, RanksOfMpirunAndSrun) {
     EXPECT_EQ(launched->rank, 3u);
     EXPECT_EQ(launched->world, 8u);
     EXPECT_TRUE(launched->children.empty());
+    EXPECT_EQ(testbed::WorldOf({{}, 5, ""}, in(rank, world)), 8u);
+    EXPECT_EQ(testbed::WorldOf({1, 5, ""}, in(rank, world)), 5u);
     const auto lost = FindRank({}, in(rank, world));
     ASSERT_FALSE(lost);
     EXPECT_NE(lost.error().text().find("--root"), std::string::npos);

@@ -88,7 +88,13 @@ Result<void> Check(const Task& task) {
   if (task.codec != nullptr) {
     if (auto good = CheckCoded(task); !good) return good;
   }
-  if (task.schedule != Schedule::kHierarchical) return {};
+  if (task.channels == 0 || task.chunk_slots == 0) {
+    return wrong("a ring needs at least 1 channel, and chunks of at least 1 slot");
+  }
+  if (task.schedule != Schedule::kHierarchical) {
+    const bool even = task.ranks_per_site != 0 && task.ranks % task.ranks_per_site == 0;
+    return even ? Result<void>{} : wrong("the ranks must make sites of equally many");
+  }
   if (task.collective != Collective::kAllReduce) {
     return wrong("hierarchical is for all_reduce: take direct");
   }

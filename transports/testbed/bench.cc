@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "kernels/kernels.h"
 #include "transports/testbed/deviation.h"
 
 namespace farspan::testbed {
@@ -198,7 +199,28 @@ Result<void> BenchOptions::compress(Compression how) {
 Result<void> Check(const BenchOptions& options) {
   const auto plan = collectives::MakePlan(TaskOf(options, 0, Usable(options, options.max_bytes)));
   if (!plan) return tl::unexpected(plan.error());
+  size_t summed = 0;
+  for (const collectives::Program& program : plan->programs) {
+    for (const collectives::Primitive& one : program) summed = std::max(summed, one.sources.size());
+  }
+  if (summed > FSK_SOURCES_MAX && !options.lengths_only) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("{} would sum the values of {} ranks at once, and {} at most can be: "
+                            "take ring, or hierarchical with fewer ranks in a site",
+                            collectives::ToText(options.shape.schedule), summed, FSK_SOURCES_MAX));
+  }
   return {};
+}
+
+std::string Describe(const BenchOptions& options) {
+  const Task& shape = options.shape;
+  return fmt::format(
+      "{} {} {}-{} x{} {} {}, {} iterations after {}, {}, {} channels, {} slots of "
+      "{} B, {} ranks per site",
+      collectives::ToText(shape.collective), collectives::ToText(shape.schedule), options.min_bytes,
+      options.max_bytes, options.factor, ToText(options.element), ToText(options.compression),
+      options.iterations, options.warm_up, options.check ? "checked" : "not checked",
+      shape.channels, options.slots, shape.slot_bytes, shape.ranks_per_site);
 }
 
 Result<std::vector<BenchRow>> RunBench(Group& group, const BenchOptions& options,

@@ -54,8 +54,10 @@ struct BenchRow {
   BenchTimes out_of_place, in_place;
 };
 
-// Whether every rank can make its plan.
+// Whether every rank can make its plan and carry it out.
 Result<void> Check(const BenchOptions& options);
+// All that must be the same on every rank.
+std::string Describe(const BenchOptions& options);
 
 // Calls `each` after every size.
 Result<std::vector<BenchRow>> RunBench(Group& group, const BenchOptions& options,

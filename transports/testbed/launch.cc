@@ -27,6 +27,24 @@ constexpr Launcher kLaunchers[] = {
 
 constexpr uint32_t kForkedMost = 1'024;
 
+struct LaunchedBy {
+  const char* name;
+  uint32_t rank, world;
+};
+
+// srun of one task is none: an interactive shell is such.
+std::optional<LaunchedBy> FindLauncher(const Environment& environment) {
+  for (const Launcher& launcher : kLaunchers) {
+    const char* rank = environment(launcher.rank);
+    const char* world = environment(launcher.world);
+    if (rank == nullptr || world == nullptr) continue;
+    const LaunchedBy by{launcher.name, static_cast<uint32_t>(std::strtoul(rank, nullptr, 10)),
+                        static_cast<uint32_t>(std::strtoul(world, nullptr, 10))};
+    return by.world == 1 ? std::nullopt : std::optional(by);
+  }
+  return std::nullopt;
+}
+
 // A port that is free now, for ranks that all live here.
 Result<std::string> FreeLoopback() {
   const SocketAddress any = *ParseSocketAddress("127.0.0.1:0");
@@ -40,34 +58,27 @@ Result<std::string> FreeLoopback() {
 
 }  // namespace
 
-Result<Launched> FindRank(const LaunchOptions& options,
-                          const std::function<const char*(const char*)>& environment) {
-  Launched launched;
-  launched.root = options.root;
+uint32_t WorldOf(const LaunchOptions& options, const Environment& environment) {
+  const auto by = options.rank ? std::nullopt : FindLauncher(environment);
+  return by ? by->world : options.world.value_or(2);
+}
+
+Result<Launched> FindRank(const LaunchOptions& options, const Environment& environment) {
   if (options.rank) {
     if (!options.world || options.root.empty()) {
       return Fail(ErrorCode::kInvalid, "--rank needs --world and --root too");
     }
-    launched.rank = *options.rank;
-    launched.world = *options.world;
-    return launched;
+    return Launched{*options.rank, *options.world, options.root, {}};
   }
-  for (const Launcher& launcher : kLaunchers) {
-    const char* rank = environment(launcher.rank);
-    const char* world = environment(launcher.world);
-    if (rank == nullptr || world == nullptr) continue;
-    launched.rank = static_cast<uint32_t>(std::strtoul(rank, nullptr, 10));
-    launched.world = static_cast<uint32_t>(std::strtoul(world, nullptr, 10));
-    if (launched.world == 1) break;  // srun of one task, as an interactive shell is
-    if (options.root.empty()) {
-      return Fail(ErrorCode::kInvalid,
-                  fmt::format("started by {} as rank {} of {}: say with --root where rank 0 can be "
-                              "reached, for example --root 10.0.0.1:7000",
-                              launcher.name, launched.rank, launched.world));
-    }
-    return launched;
+  const auto by = FindLauncher(environment);
+  if (!by) return ForkRanks(WorldOf(options, environment));
+  if (options.root.empty()) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("started by {} as rank {} of {}: say with --root where rank 0 can be "
+                            "reached, for example --root 10.0.0.1:7000",
+                            by->name, by->rank, by->world));
   }
-  return ForkRanks(options.world.value_or(2));
+  return Launched{by->rank, by->world, options.root, {}};
 }
 
 Result<Launched> ForkRanks(uint32_t world) {

@@ -29,9 +29,12 @@ struct Launched {
   std::vector<pid_t> children;  // of rank 0, where it has made the others
 };
 
-// `environment` is getenv, or a test's.
-Result<Launched> FindRank(const LaunchOptions& options,
-                          const std::function<const char*(const char*)>& environment);
+// getenv, or a test's.
+using Environment = std::function<const char*(const char*)>;
+
+// How many ranks there are to be.
+uint32_t WorldOf(const LaunchOptions& options, const Environment& environment);
+Result<Launched> FindRank(const LaunchOptions& options, const Environment& environment);
 // Makes the other ranks on this machine; returns in each of them, as that rank.
 Result<Launched> ForkRanks(uint32_t world);
 // Waits for the children; the greatest exit code among them and `own`.
