@@ -50,7 +50,7 @@ Verdict Judge(const CrossSamples& simulated, const CrossSamples& modelled) {
   return {std::max(Distance(simulated.receiver_s, modelled.receiver_s, kSlack),
                    Distance(simulated.sender_s, modelled.sender_s, kSlack)),
           DistanceLimit999(simulated.sender_s.size(), modelled.sender_s.size()),
-          MeanDifference(simulated.resent, modelled.resent)};
+          CountDifference(simulated.resent, modelled.resent)};
 }
 
 std::ostream& operator<<(std::ostream& out, const Verdict& v) {
@@ -96,8 +96,8 @@ TEST(SpanModel, ATwinWhoseRepairsAreNeverLostIsFoundOut) {
   transport::RegisterRecovery("certain", [](const transport::RecoveryConfig&) {
     return transport::RecoveryPtr(new Certain);
   });
-  CrossCase c = Slow("sr", 256, 5e-2, 4);
-  c.seeds = 200;
+  CrossCase c = Slow("sr", 256, 5e-2, 20);
+  c.seeds = 40;
   const CrossSamples simulated = Simulated(c);
   const CrossSamples twin =
       Modelled(ForModel(c), [](auto& options) { options.config.recovery = "certain"; });
@@ -106,8 +106,8 @@ TEST(SpanModel, ATwinWhoseRepairsAreNeverLostIsFoundOut) {
 }
 
 TEST(SpanModel, ATwinWhoseAcksAreNeverLostIsFoundOut) {
-  CrossCase c = Slow("sr", 64, 5e-2, 10);
-  c.seeds = 200;
+  CrossCase c = Slow("sr", 64, 5e-2, 50);
+  c.seeds = 40;
   const CrossSamples simulated = Simulated(c);
   const CrossSamples twin = Modelled(ForModel(c), [](auto& options) { options.loss_back = 0; });
   const Verdict verdict = Judge(simulated, twin);

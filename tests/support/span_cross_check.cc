@@ -108,17 +108,20 @@ double DistanceLimit999(size_t a, size_t b) {
   return testing::KolmogorovLimit999(n);
 }
 
-testbed::Estimate MeanDifference(const std::vector<double>& a, const std::vector<double>& b) {
-  double variance = 0;
-  const auto mean = [&](const std::vector<double>& values) {
-    const auto n = static_cast<double>(values.size());
-    const double middle = std::accumulate(values.begin(), values.end(), 0.0) / n;
-    double square = 0;
-    for (const double value : values) square += (value - middle) * (value - middle);
-    variance += square / (n - 1) / n;
-    return middle;
+testbed::Estimate CountDifference(const std::vector<double>& a, const std::vector<double>& b) {
+  const auto sum = [](const std::vector<double>& counts) {
+    return std::accumulate(counts.begin(), counts.end(), 0.0);
   };
-  const double difference = mean(a) - mean(b);
+  const auto samples = [](const auto& counts) { return static_cast<double>(counts.size()); };
+  const double poisson = (sum(a) + sum(b)) / (samples(a) + samples(b));
+  double variance = 0;  // of the difference
+  for (const auto* counts : {&a, &b}) {
+    const double mean = sum(*counts) / samples(*counts);
+    double square = 0;
+    for (const double count : *counts) square += (count - mean) * (count - mean);
+    variance += std::max(poisson, square / (samples(*counts) - 1)) / samples(*counts);
+  }
+  const double difference = sum(a) / samples(a) - sum(b) / samples(b);
   const double reach = testing::kInterval999 * std::sqrt(variance);
   return {difference, difference - reach, difference + reach};
 }

@@ -42,7 +42,8 @@ CrossSamples Modelled(
 double Distance(std::vector<double> a, std::vector<double> b, double slack);
 double DistanceLimit999(size_t a, size_t b);
 
-// Difference of the means, a's over b's, with its 99.9 % interval (normal).
-testbed::Estimate MeanDifference(const std::vector<double>& a, const std::vector<double>& b);
+// Difference of the mean counts, a's over b's, with its 99.9 % interval (normal; counts vary at
+// least as Poisson's do, which matters where hardly any is not 0).
+testbed::Estimate CountDifference(const std::vector<double>& a, const std::vector<double>& b);
 
 }  // namespace farspan::test
