@@ -28,19 +28,21 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("clean")
-    commands.add_parser("shell").add_argument(
-        "engine", nargs=argparse.REMAINDER, help="options of the engine, as in --distance '500 km'")
+    commands.add_parser("shell", usage="scripts/lab.sh shell OPTIONS", add_help=False,
+                        description="OPTIONS are the engine's: --distance '500 km'")
     carried = commands.add_parser("compare")
     carried.add_argument("plan")
     carried.add_argument("results")
-    args = parser.parse_args()
+    args, engine_options = parser.parse_known_args()
+    if engine_options and args.command != "shell":
+        parser.error(f"unrecognized arguments: {' '.join(engine_options)}")
     if (reason := lab_lacks()) is not None:
         print(f"lab: {reason}", file=sys.stderr)
         return 3
     try:
         with signals_end_it():
             if args.command == "shell":
-                return shell(args.engine)
+                return shell(engine_options)
             if args.command == "compare":
                 return compare(args.plan, args.results)
             removed = clean()

@@ -1,12 +1,13 @@
-"""The lab itself: it leaves nothing behind, and its statistics are right. Needs no engine."""
+"""The lab itself: it leaves nothing behind, and its statistics are right. Only the shell needs an engine."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
-from harness import scenario
+from harness import at_least, scenario
 from lab import stats, table
 from lab.system import ROOT, die_with_parent, process_start, run
 from lab.topology import STATE, clean
@@ -96,6 +97,17 @@ def leaves_nothing(rows):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
         name = f"left after {number.name}" + (" and clean" if number == signal.SIGKILL else "")
         rows.append(table.exactly(name, [], _end_a_lab_by(number)))
+
+
+@scenario
+def lab_shell(rows):
+    """The README's shell between two hosts: its options reach the engine, its hosts each other."""
+    result = subprocess.run([ROOT / "scripts/lab.sh", "shell", "--distance", "100 km"], text=True,
+                            input="ping -q -c 3 10.77.0.2\n", capture_output=True, timeout=90,
+                            env={**os.environ, "SHELL": "/bin/sh"})
+    least = re.search(r"^rtt min/avg/max/mdev = ([\d.]+)/", result.stdout, re.M)
+    rows.append(table.exactly("exit code", 0, result.returncode, result.stderr.strip()[-200:]))
+    rows.append(at_least("least RTT in ms", 0.979, float(least.group(1)) if least else 0.0))
 
 
 @scenario
