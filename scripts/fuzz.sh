@@ -6,12 +6,23 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+known=(tests/fuzz/corpus/*/)
+known=("${known[@]%/}")
+known=("${known[@]##*/}")
 seconds=${1:-60}
-shift || true
-names=("$@")
-if [ ${#names[@]} -eq 0 ]; then
-  for corpus in tests/fuzz/corpus/*/; do names+=("$(basename "$corpus")"); done
+if [[ ! $seconds =~ ^[0-9]+$ ]]; then
+  sed -n '2,5s/^# \{0,1\}//p' "$0"
+  echo "Names: ${known[*]}"
+  [[ $seconds == -h || $seconds == --help ]] && exit 0 || exit 2
 fi
+shift || true
+names=("${@:-${known[@]}}")
+for name in "${names[@]}"; do
+  if [[ ! -d tests/fuzz/corpus/$name ]]; then
+    echo "fuzz: there is no '$name'; there are: ${known[*]}" >&2
+    exit 2
+  fi
+done
 
 cmake --preset fuzz >/dev/null
 ninja -C build/fuzz "${names[@]/%/_fuzz}"

@@ -12,6 +12,9 @@ for arg in "$@"; do
   esac
 done
 if ((help)); then exec /usr/bin/env python3 -B -m $module --help; fi
+if command -v python3 >/dev/null; then  # what is misspelt is said before anything is built
+  python3 -B -c "from $module import parse_arguments; parse_arguments()" "$@"
+fi
 
 if [[ $module == vm_lab.quickstart ]]; then
   install_packages core engine rdma

@@ -257,7 +257,7 @@ def run_virtual(scenario, out):
         stop(process)
 
 
-def parse_arguments(arguments):
+def parse_arguments():
     parser = argparse.ArgumentParser(prog="scripts/quickstart.sh", description=__doc__)
     parser.add_argument("--distance", type=quantity("km", "m"), default="1000 km",
                         help="length of the fiber (default: %(default)s)")
@@ -272,7 +272,7 @@ def parse_arguments(arguments):
     parser.add_argument("--rdma", action="store_true",
                         help="RDMA hosts in virtual machines instead; --rdma --help tells more")
     parser.add_argument("--keep", action="store_true", help="keep the lab until Enter is pressed")
-    args = parser.parse_args(arguments)
+    args = parser.parse_args()
     if args.seconds < 1:
         parser.error("--seconds must be at least 1")
     return args
@@ -289,7 +289,7 @@ def write_results(out, asked, rows, measurements):
 
 
 def main():
-    args = parse_arguments(sys.argv[1:])
+    args = parse_arguments()
     scenario = Scenario(args.distance, args.rate, args.loss, args.jitter, args.seconds)
     say = lambda text: print(f"quickstart: {text}", flush=True)
     out = ROOT / "out" / time.strftime("quickstart-%Y%m%d-%H%M%S")
