@@ -144,9 +144,14 @@ FARSPAN_INLINE U LoadVector(const uint32_t* from) {
 FARSPAN_INLINE void StoreVector(U lanes, uint32_t* to) { memcpy(to, &lanes, sizeof lanes); }
 #endif
 
-template <uint64_t kBytes>
+constexpr int kToFirstCache = 3;
+constexpr int kToSecondCache = 2;
+
+template <uint64_t kBytes, int kCache = kToFirstCache>
 FARSPAN_INLINE void Prefetch(const void* from) {
-  for (uint64_t i = 0; i < kBytes; i += 64) __builtin_prefetch(static_cast<const char*>(from) + i);
+  for (uint64_t i = 0; i < kBytes; i += 64) {
+    __builtin_prefetch(static_cast<const char*>(from) + i, 0, kCache);
+  }
 }
 
 FARSPAN_INLINE uint32_t LargestLane(U magnitudes) {

@@ -18,6 +18,11 @@ namespace farspan::kernels {
 namespace {
 
 constexpr uint64_t kTileGroups = 16;
+// What is fetched ahead into the first cache: a tile, and so much more that the tile's last groups
+// have come when the tile begins. So few loads can wait for memory at once that fp32, which has the
+// most to read, is fetched into the second cache before.
+constexpr uint64_t kGroupsAhead = kTileGroups + 4;
+constexpr uint64_t kGroupsFarAhead = 64;
 
 #if defined(__AVX512F__)
 
@@ -304,8 +309,9 @@ FARSPAN_INLINE __m512i LargestOfGroups(const typename Type::Raw* values, uint64_
 }
 
 // Up to kTileGroups whole groups: first what is largest in each, so that the long way from there to
-// a scale is gone once for all. The tile after it is fetched while codes are made, or memory would
-// rest meanwhile. False, and nothing written, where a group needs more care.
+// a scale is gone once for all. What comes next is fetched while codes are made, and random bytes
+// are made for two groups at a time, or memory would rest meanwhile. False, and nothing written,
+// where a group needs more care.
 template <typename Type, typename Code, bool kStochastic>
 FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t groups,
                                    uint64_t first_element, uint64_t seed, float* scales,
@@ -333,7 +339,11 @@ FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t gr
     for (uint64_t half = 0; half < 2 * kGroups; ++half) {
       const uint64_t g = first + half / 2;
       const auto* at = values + first * kGroup + half * 64;
-      if (groups == kTileGroups) Prefetch<sizeof(values[0]) * 64>(at + kTileGroups * kGroup);
+      if (groups == kTileGroups) {
+        constexpr uint64_t kBytes = sizeof(values[0]) * 64;
+        Prefetch<kBytes>(at + kGroupsAhead * kGroup);
+        if (sizeof(values[0]) == 4) Prefetch<kBytes, kToSecondCache>(at + kGroupsFarAhead * kGroup);
+      }
       codes.put(PackChunk<Type, Code, kStochastic>(at, _mm512_set1_ps(factor[g]),
                                                    random.part[half / 2][half % 2]));
     }
