@@ -52,6 +52,13 @@ void Require(Section& section, bool given, std::string_view key, std::string_vie
 std::optional<uint64_t> ReadPoint(Section& section, const toml::node& node, std::string_view key,
                                   Keying keying) {
   if (keying == Keying::kPacket) return section.count(node, key, 0, INT64_MAX);
+  if (node.is_integer()) {
+    section.fail(
+        node, key,
+        "a count of packets needs keying = \"packet\"; expected that (the link has a rate, "
+        "where \"wire-time\" is the default), or a time such as \"10 ms\"");
+    return std::nullopt;
+  }
   const auto time = section.quantity(node, key, ParseTime);
   return time ? std::optional(static_cast<uint64_t>(time->ns)) : std::nullopt;
 }

@@ -145,6 +145,8 @@ TEST(ConfigErrors, LossAndJitter) {
            "lab.toml:12:48: frames: is a string, expected a whole number"},
           {"loss = {model = \"trace\", intervals = [[1, 2, 3]]}", "lab.toml:12:39: intervals: "},
           {"loss = {model = \"trace\", intervals = [[5, 2]]}", "lab.toml:12:8: loss: "},
+          {"rate = \"1 Gbps\"\nloss = {model = \"periodic\", every = 1000}",
+           "lab.toml:13:37: every: a count of packets needs keying = \"packet\""},
           {"loss = {model = \"periodic\", every = \"1 ms\"}",
            "lab.toml:12:37: every: is a string, expected a whole number"},
           {"jitter = 20", "lab.toml:12:10: jitter: \"20\": it has no unit"},
