@@ -20,7 +20,7 @@ FARSPAN_INLINE float QuantiseGroup(const Group& group, uint64_t first_element, u
     return scale.scale;
   }
   RandomGroups<1> random;
-  if constexpr (kStochastic) random = RandomGroups<1>::of(first_element, seed);
+  if constexpr (kStochastic) random = RandomOfGroup(first_element, seed);
   const auto* bytes = reinterpret_cast<const uint8_t*>(random.part);
   for (uint32_t v = 0; v < kVectors; v += 4) {
     U code[4];

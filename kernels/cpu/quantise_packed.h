@@ -353,7 +353,7 @@ FARSPAN_INLINE bool QuantisePacked(const typename Type::Raw* values, uint64_t gr
     for (; g + 2 <= groups; g += 2) {
       pack(g, RandomGroups<2>::of(first_element + g * kGroup, seed));
     }
-    if (g < groups) pack(g, RandomGroups<1>::of(first_element + g * kGroup, seed));
+    if (g < groups) pack(g, RandomOfGroup(first_element + g * kGroup, seed));
   } else {
     for (; g < groups; ++g) pack(g, RandomGroups<1>{});
   }

@@ -80,5 +80,10 @@ struct alignas(64) RandomGroups {
   }
 };
 
+// Not inlined: it is long, and called from many places.
+[[gnu::noinline]] RandomGroups<1> RandomOfGroup(uint64_t first_element, uint64_t seed) {
+  return RandomGroups<1>::of(first_element, seed);
+}
+
 }  // namespace
 }  // namespace farspan::kernels
