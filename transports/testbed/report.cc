@@ -133,7 +133,7 @@ std::optional<LinePlot> TailOverOverhead(const CompareRecord& record, uint64_t b
   const std::string name = p999 ? "p99.9" : "p99";
   LinePlot plot{.title = fmt::format("{}, {}: {} against what the WAN carries", record.title,
                                      BytesToText(bytes), name),
-                .x_label = "bytes on the WAN / user data that crosses it",
+                .x_label = "bytes on the WAN beyond the user data / user data",
                 .y_label = name + " / lossless bound",
                 .log_x = true,
                 .log_y = true,
@@ -143,7 +143,7 @@ std::optional<LinePlot> TailOverOverhead(const CompareRecord& record, uint64_t b
     for (const Row& row : record.rows) {
       if (row.bytes != bytes || row.contender != contender || !row.failure.empty()) continue;
       const Estimate& tail = p999 ? *row.p999 : *row.p99;
-      line.x.push_back(row.wan_bytes / row.user_bytes);
+      line.x.push_back((row.wan_bytes - row.user_bytes) / row.user_bytes);
       line.y.push_back(tail.value / row.bound_s);
       line.low.push_back(tail.low / row.bound_s);
       line.high.push_back(tail.high / row.bound_s);
