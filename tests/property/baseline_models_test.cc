@@ -186,8 +186,9 @@ class Trial {
     const bool ended =
         pair_->network.run_while([&] { return !step(); }, pair_->network.now() + 3'000_s);
     Outcome outcome{failure_, false, pair_->network.trace_hash()};
-    if (case_.model != "tcp" && gave_up()) {
+    if (gave_up()) {
       outcome.gave_up = true;
+      if (case_.model == "tcp") outcome.failure = "gave up: " + Name(case_);
     } else if (!ended && failure_.empty()) {
       outcome.failure = "hangs: " + Name(case_) + ", " + std::to_string(received_) + " of " +
                         std::to_string(count) + " received, " + std::to_string(sent_) + " sent";

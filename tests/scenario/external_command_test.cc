@@ -70,10 +70,17 @@ TEST(ExternalCommand, ReadsTheServerOrTheClock) {
       " --scale 1e6 2>&1");
   EXPECT_EQ(server.exit_code, 0) << server.output;
   EXPECT_NE(server.output.find("7.00"), std::string::npos) << server.output;
-  const Outcome clock =
-      Execute(kExternal + "--ready up --server 'echo up' --client 'sleep 0.2' 2>&1");
+  const auto file = Temporary(".json");
+  const Outcome clock = Execute(
+      kExternal + "--ready up --server 'echo up' --client 'sleep 0.2' --json " + file.string());
   EXPECT_EQ(clock.exit_code, 0) << clock.output;
-  EXPECT_NE(clock.output.find("0.0"), std::string::npos) << clock.output;
+  std::ifstream in(file);
+  const auto json = nlohmann::json::parse(in, nullptr, false);
+  std::filesystem::remove(file);
+  ASSERT_TRUE(json.is_object());
+  EXPECT_GE(json["rows"][0]["wall_s"][0], 0.2);
+  EXPECT_LE(json["rows"][0]["goodput_bps"][0], 40e3);
+  EXPECT_GT(json["rows"][0]["goodput_bps"][0], 0);
 }
 
 TEST(ExternalCommand, FailuresAreReportedInTime) {
