@@ -114,9 +114,23 @@ Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) 
   return options;
 }
 
+// Of an option.
+Result<SocketAddress> Address(const std::string& text, const char* option) {
+  auto address = ParseSocketAddress(text);
+  if (!address) return Fail(ErrorCode::kInvalid, address.error().message, option);
+  if (const std::string host = HostOf(*address); host == "0.0.0.0" || host == "::") {
+    return Fail(ErrorCode::kInvalid,
+                "'" + text +
+                    "' is no address by which other ranks reach this one: expected that "
+                    "of an interface, as in 10.0.0.1:7000",
+                option);
+  }
+  return address;
+}
+
 // The address that this rank uses: as told, or the one that reaches the root.
 Result<SocketAddress> LocalFor(const std::string& told, const SocketAddress& root) {
-  if (!told.empty()) return ParseSocketAddress(told);
+  if (!told.empty()) return Address(told, "--local");
   const int fd = ::socket(root.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   SocketAddress local = root;
   if (::connect(fd, root.get(), root.length) == 0) local = LocalAddress(fd);
@@ -152,8 +166,8 @@ Result<int> RunSim(const po::variables_map& values, const BenchOptions& options)
 Result<int> RunNet(const po::variables_map& values, const BenchOptions& options,
                    const testbed::Launched& launched) {
   const auto timeout = ParseTime(values["timeout"].as<std::string>());
-  if (!timeout) return tl::unexpected(timeout.error());
-  const auto root = ParseSocketAddress(launched.root);
+  if (!timeout) return Fail(ErrorCode::kInvalid, timeout.error().message, "--timeout");
+  const auto root = Address(launched.root, "--root");
   if (!root) return tl::unexpected(root.error());
   const auto local = LocalFor(values["local"].as<std::string>(), *root);
   if (!local) return tl::unexpected(local.error());

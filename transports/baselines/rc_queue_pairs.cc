@@ -206,6 +206,7 @@ Result<bool> RcQueuePairs::advance() {
   std::array<ibv_wc, kRcRequests> completions;
   const int count =
       ibv_poll_cq(queue_.get(), static_cast<int>(completions.size()), completions.data());
+  if (count < 0) return Fail(ErrorCode::kIo, "RDMA: the completion queue cannot be polled");
   for (int i = 0; i < count; ++i) {
     if (auto done = on_completion(completions[static_cast<size_t>(i)]); !done) {
       return tl::unexpected(done.error());
