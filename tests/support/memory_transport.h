@@ -21,7 +21,7 @@ class MemoryNetwork;
 
 class MemoryTransport final : public transport::Transport {
  public:
-  MemoryTransport(MemoryNetwork& network, uint32_t rank) : network_(network), rank_(rank) {}
+  explicit MemoryTransport(MemoryNetwork& network) : network_(network) {}
 
   transport::Properties properties() const override { return {"memory", 1 << 16, 64, 0, {}}; }
   Result<uint32_t> register_memory(void* data, uint64_t bytes) override;
@@ -45,14 +45,13 @@ class MemoryTransport final : public transport::Transport {
 
  private:
   MemoryNetwork& network_;
-  uint32_t rank_;
 };
 
 class MemoryNetwork {
  public:
   MemoryNetwork(uint32_t ranks, TimeNs one_way) : one_way_(one_way) {
     for (uint32_t i = 0; i < ranks; ++i) {
-      transports_.push_back(std::make_unique<MemoryTransport>(*this, i));
+      transports_.push_back(std::make_unique<MemoryTransport>(*this));
     }
   }
 

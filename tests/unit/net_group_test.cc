@@ -15,7 +15,7 @@ using namespace farspan::literals;
 struct Alone {
   Alone()
       : plan{.receives = {{0, 0}}, .sends = {{0, 0}}, .programs = {{{.sources = {}, .bytes = 8}}}},
-        group(*Bootstrap::Join({}), std::make_unique<test::MemoryTransport>(network, 0), 1_s) {
+        group(*Bootstrap::Join({}), std::make_unique<test::MemoryTransport>(network), 1_s) {
     plan.programs[0][0].sources = {collectives::kLocal};
     plan.programs[0][0].sends = {0};
   }
