@@ -74,7 +74,8 @@ std::vector<Header> OneOfEach() {
                  .row = 5,
                  .stride = 4});
   all.push_back(Ack());
-  all.push_back({.type = PacketType::kPing, .connection = 9, .low = 12, .rtt_ns = 25'000'000});
+  all.push_back(
+      {.type = PacketType::kPing, .connection = 9, .high = 14, .low = 12, .rtt_ns = 25'000'000});
   all.push_back({.type = PacketType::kPong, .connection = 9});
   all.push_back({.type = PacketType::kClose, .connection = 9, .reason = Reason::kTooLong});
   all.push_back({.type = PacketType::kClosed, .connection = 9});

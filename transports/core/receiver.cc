@@ -80,6 +80,7 @@ Drop Receiver::on_body(const Packet& packet, uint64_t number) {
       ++counters_.control_received;
       routes_[p] = *packet.route;
       ack_wait_ = longest_ack_wait(TimeNs{packet.header.rtt_ns});
+      on_left(paths_[p], Expand(packet.header.high, 32, paths_[p].next));
       compose_pages(packet.at, p, Expand(packet.header.low, 32, paths_[p].next));
       return Drop::kNone;
     case PacketType::kPong:
@@ -242,6 +243,11 @@ void Receiver::note_number(ReceivePath& path, uint64_t number, bool kept) {
     path.next = number + 1;
   }
   if (kept) path.seen.set(number);
+}
+
+// What was sent before a PING and has not come is missing: no later number need tell.
+void Receiver::on_left(ReceivePath& path, uint64_t high) {
+  if (high > path.next) note_number(path, high - 1, false);
 }
 
 void Receiver::on_arrival(const Packet& packet, uint64_t number, Outcome outcome,

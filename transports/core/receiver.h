@@ -98,6 +98,7 @@ class Receiver final : public Connection {
   bool begin_message(const Packet& packet, Message& msg);
   uint64_t ahead(uint64_t of, uint32_t index);
   void on_arrival(const Packet& packet, uint64_t number, Outcome outcome, bool completed);
+  void on_left(ReceivePath& path, uint64_t high);
   void note_number(ReceivePath& path, uint64_t number, bool kept);
   void complete_messages();
 

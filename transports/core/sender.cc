@@ -142,14 +142,24 @@ Drop Sender::on_body(const Packet& received, uint64_t) {
   }
 }
 
-void Sender::ping(uint32_t path, uint64_t low) {
+void Sender::ping(uint32_t path, uint64_t low, uint64_t high) {
   told_rtt_ = paths_[path].shared->smoothed_rtt();
-  send_control(
-      {.type = PacketType::kPing, .low = static_cast<uint32_t>(low), .rtt_ns = told_rtt_.ns}, path);
+  send_control({.type = PacketType::kPing,
+                .high = static_cast<uint32_t>(high),
+                .low = static_cast<uint32_t>(low),
+                .rtt_ns = told_rtt_.ns},
+               path);
+}
+
+// The first number that a PING sent now overtakes.
+uint64_t Sender::left_by(TimeNs now, uint32_t path) {
+  uint64_t number = paths_[path].next;
+  while (number > paths_[path].unsettled && packet(path, number - 1).sent > now) --number;
+  return number;
 }
 
 void Sender::open_paths() {
-  for (uint32_t p = 0; p < setup_.paths; ++p) ping(p, paths_[p].next);
+  for (uint32_t p = 0; p < setup_.paths; ++p) ping(p, paths_[p].next, paths_[p].next);
 }
 
 TimeNs Sender::own_deadline() const {
@@ -180,7 +190,7 @@ void Sender::on_deadline(TimeNs now) {
   } else if (idle_ping_at_ <= now || idle_ping_at_ == kNever) {
     if (idle_ping_at_ <= now) {
       const uint32_t path = idle_pings_++ % setup_.paths;
-      ping(path, paths_[path].next);
+      ping(path, paths_[path].next, paths_[path].next);
     }
     const TimeNs rtt = paths_[0].shared->timeout({});
     idle_ping_at_ = now + std::min(TimeNs{rtt.ns << std::min(idle_pings_, 20u)},

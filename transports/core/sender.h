@@ -162,7 +162,8 @@ class Sender final : public Connection {
   TimeNs path_timeout(const SendPath& path) const;
   void settle(SendPath& path);
   void rescue(TimeNs now);
-  void ping(uint32_t path, uint64_t low);
+  void ping(uint32_t path, uint64_t low, uint64_t high);
+  uint64_t left_by(TimeNs now, uint32_t path);
 
   // sender_send.cc
   enum class Work : uint8_t { kNone, kRepair, kParity, kData };

@@ -30,7 +30,8 @@ Drop Sender::on_ack(const Packet& received) {
 
   TimeNs rtt = kNever;
   const bool known = end + setup_.window > path.next;  // what became of its newest packet
-  const bool new_high = header.newest && span != 0 && end > path.highest && known;
+  const bool came = header.gap_count == 0 || at != header.high + 1;
+  const bool new_high = header.newest && span != 0 && end > path.highest && known && came;
   if (new_high) {
     const SentPacket& newest = packet(header.path, end - 1);
     const TimeNs sample = received.at - newest.sent - TimeNs{header.delay_ns};
@@ -38,7 +39,7 @@ Drop Sender::on_ack(const Packet& received) {
     if (rtt != kNever) path.shared->on_rtt(received.at, rtt);
     // The receiver times its ACKs by it.
     const int64_t change = std::abs(path.shared->smoothed_rtt().ns - told_rtt_.ns);
-    if (header.path == 0 && change > told_rtt_.ns / 4) ping(0, path.next);
+    if (header.path == 0 && change > told_rtt_.ns / 4) ping(0, path.next, end);
   }
   path.highest = std::max(path.highest, end);
   AckTally tally;
@@ -281,7 +282,7 @@ void Sender::on_path_timeout(TimeNs now, uint32_t p) {
   const uint32_t shift = std::min(++path.backoff, 20u);
   path.timeout_after =
       now + std::min(TimeNs{wait.ns << shift}, TimeNs{config_.timeout.ns / kProbesPerTimeout});
-  ping(p, path.unsettled);
+  ping(p, path.unsettled, left_by(now, p));
 }
 
 // Moves the marks over everything that is done with.

@@ -69,7 +69,7 @@ uint32_t BodyBytes(PacketType type, uint32_t gaps) {
       return kAckBytes - kCommonBytes + 8 * gaps;
     case PacketType::kPing:
     case PacketType::kPong:
-      return 12;
+      return 16;
   }
   return 0;
 }
@@ -161,6 +161,7 @@ void MoveBody(Move& move, H& h, uint16_t& flags) {
     case PacketType::kPing:
     case PacketType::kPong:
       move(h.low);
+      move(h.high);
       move(h.rtt_ns);
       break;
   }

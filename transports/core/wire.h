@@ -101,13 +101,14 @@ struct Header {
   uint8_t row = 0;             //   which of its parity symbols,
   uint8_t stride = 0;          //   distance between its datagrams
 
-  // ACK of the path's numbers low..high: all received but the gaps.
+  // ACK of the path's numbers low..high: all received but the gaps. PING of a sender: asks for ACKs
+  // from `low` on; all numbers before `high` have left.
   uint32_t high = 0;
   uint32_t low = 0;
-  uint32_t delay_ns = 0;    // since `high` arrived
+  uint32_t delay_ns = 0;    // since the highest number that arrived did
   uint32_t ecn_marked = 0;  // data packets with CE so far, mod 2^32
   uint16_t credits = 0;     // receives posted so far, mod 2^16
-  bool newest = false;      // `high` is the highest number seen (a page of older ones has it unset)
+  bool newest = false;  // `high` is the highest number known (a page of older ones has it unset)
   uint8_t gap_count = 0;
   Gaps gaps{};
 

@@ -195,7 +195,7 @@ void SpanModel::on_timeout() {
   }
 }
 
-// Its answer says of every packet up to the newest whether it came.
+// Its answer says of every packet that left before it whether it came.
 void SpanModel::ping() {
   const bool answered = ToUnit(word()) >= options_.loss && ToUnit(word()) >= options_.loss_back;
   if (!answered) {
@@ -205,6 +205,7 @@ void SpanModel::ping() {
   }
   backoff_ = 0;
   timeout_after_ = now_ + rtt_;
+  followed_ = lost_.size();
   for (; reported_ < followed_; ++reported_) {
     lost_[reported_].heard = now_ + rtt_;
     lost_[reported_].base = base();
