@@ -10,6 +10,11 @@ PORT = 18515  # where all of them exchange their queue pairs' numbers, over TCP
 HW_COUNTERS = "/sys/class/infiniband/rxe0/ports/1/hw_counters"
 
 
+class NoClock(LabError):
+    """perftest has times and rates of 0 or infinity: its start met a machine too busy to say how
+    long a cycle takes (get_clock.c: its regression wants a correlation of 0.9)."""
+
+
 class Pair:
     """A program that runs on both guests; the address at the end makes one the client."""
 
@@ -24,22 +29,31 @@ class Pair:
         self.running = client.begin(f"{self.command} {server.address}", seconds), serving
 
     def result(self):
-        """The texts of the client and of the server; LabError unless both ended well."""
+        """What the client and the server wrote; LabError unless both ended well."""
         results = [running.result() for running in self.running]
         for guest, result in zip(self.guests, results):
             if result.status != 0:
                 raise LabError(f"guest {guest.name}: {self.command}: exit {result.status}: "
                                f"{result.everything.strip()[-2000:]}")
-        return [result.text for result in results]
+        return [result.everything for result in results]
 
 
 def pair(*arguments, **options):
     return Pair(*arguments, **options).result()
 
 
+def _timed(*arguments, **options):
+    """What the client of perftest wrote, where it could take times."""
+    text, _ = pair(*arguments, **options)
+    if complaint := re.search(r"^Correlation coefficient.*", text, re.M):
+        raise NoClock(f"perftest could not calibrate its clock: {complaint[0]}: try again when the "
+                      "machine is calmer")
+    return text
+
+
 def latency_ns(server, client, program, *options, count=300, **limits):
     """One-way times as perftest takes them, half a round trip each, sorted."""
-    text, _ = pair(server, client, program, "-n", count, "-U", *options, **limits)
+    text = _timed(server, client, program, "-n", count, "-U", *options, **limits)
     times = sorted(float(us) * 1e3 for us in re.findall(r"^\d+, ([\d.]+)", text, re.M))
     if len(times) < count - 1:
         raise LabError(f"{program}: {len(times)} samples of {count}: {text[-1000:]}")
@@ -48,7 +62,7 @@ def latency_ns(server, client, program, *options, count=300, **limits):
 
 def bandwidth_bits_per_s(server, client, program, *options, size=65536, count=200, **limits):
     """Payload bits/s by perftest's average."""
-    text, _ = pair(server, client, program, "-s", size, "-n", count, *options, **limits)
+    text = _timed(server, client, program, "-s", size, "-n", count, *options, **limits)
     match = re.search(rf"^\s*{size}\s+{count}\s+[\d.]+\s+([\d.]+)", text, re.M)
     if not match:
         raise LabError(f"{program}: no result: {text[-1000:]}")

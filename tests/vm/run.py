@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Kernel RDMA stacks across the emulated fiber. Usage: run.py [CASE…]; all cases share one boot.
 
-A case whose certificate is INVALID says nothing about the emulator: it is repeated when the machine
-is calm, and the test fails if no attempt could be believed. Anything else that fails is not repeated.
+A case whose certificate is INVALID, or whose perftest found no clock, says nothing about the emulator:
+it is repeated when the machine is calm, and the test fails if no attempt could be believed. Anything
+else that fails is not repeated.
 """
 
 import sys
@@ -16,6 +17,7 @@ import harness  # noqa: E402
 from lab import table  # noqa: E402
 from lab.engine import BUILD, emulator_binary  # noqa: E402
 from lab.system import LabError, Unavailable, await_calm, signals_end_it  # noqa: E402
+from vm_lab import rdma  # noqa: E402
 from vm_lab.topology import VmLab  # noqa: E402
 
 import cases_capture  # noqa: E402
@@ -35,7 +37,7 @@ def run_case(lab, case, rows):
         attempt_rows, began = [], time.monotonic()
         try:
             case(lab, attempt_rows)
-        except harness.Unbelievable as error:
+        except (harness.Unbelievable, rdma.NoClock) as error:
             print(f"{case.__name__}: attempt {attempt} cannot be believed: {error}", flush=True)
             await_calm(harness.CALM_S, share=0.5)  # the guests themselves are never quite idle
             continue
