@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "emulator/base/units.h"
+#include "emulator/cli/write_text.h"
 #include "transports/bench_nets.h"
 #include "transports/commands.h"
 #include "transports/testbed/bench.h"
 #include "transports/testbed/launch.h"
 #include "transports/testbed/net_group.h"
-#include "transports/write_text.h"
 
 namespace farspan {
 namespace {

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "emulator/base/units.h"
+#include "emulator/cli/write_text.h"
 #include "transports/commands.h"
 #include "transports/testbed/conform_library.h"
-#include "transports/write_text.h"
 
 namespace farspan {
 namespace {

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "emulator/base/units.h"
+#include "emulator/cli/write_text.h"
 #include "transports/bench_nets.h"
 #include "transports/commands.h"
 #include "transports/testbed/external.h"
 #include "transports/testbed/launch.h"
-#include "transports/write_text.h"
 
 namespace farspan {
 namespace {

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "emulator/cli/command_line.h"
+#include "emulator/cli/write_text.h"
 #include "transports/testbed/compare.h"
 #include "transports/testbed/scenario.h"
-#include "transports/write_text.h"
 
 namespace farspan {
 

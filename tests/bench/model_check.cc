@@ -9,12 +9,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <string_view>
 
 #include "emulator/cli/command_line.h"
+#include "emulator/cli/write_text.h"
 #include "tests/support/span_cross_check.h"
 
 namespace farspan::test {
@@ -125,10 +125,7 @@ Result<void> Check(const po::variables_map& values) {
     fmt::print("{}", Line(out["rows"].back()));
     if (values.count("json") == 0) continue;  // after every row: it takes long
     const auto file = values["json"].as<std::string>();
-    std::ofstream stream(file);
-    stream << out.dump(1) << "\n";
-    stream.close();
-    if (!stream) return Fail(ErrorCode::kIo, "cannot write '" + file + "'", "--json");
+    if (auto done = WriteText(file, out.dump(1) + "\n", "--json"); !done) return done;
   }
   return {};
 }

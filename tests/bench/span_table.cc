@@ -18,7 +18,6 @@
 #include <chrono>
 #include <cstdio>
 #include <ctime>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -26,6 +25,7 @@
 
 #include "emulator/base/check.h"
 #include "emulator/cli/command_line.h"
+#include "emulator/cli/write_text.h"
 #include "tests/support/link_support.h"
 #include "tests/support/span_pair.h"
 #include "transports/congestion/controllers.h"
@@ -363,14 +363,6 @@ Result<Choice> ChoiceOf(const po::variables_map& values) {
   return choice;
 }
 
-Result<void> WriteJson(const std::string& file, const nlohmann::json& out) {
-  std::ofstream stream(file);
-  stream << out.dump(1) << "\n";
-  stream.close();
-  if (!stream) return Fail(ErrorCode::kIo, "cannot write '" + file + "'", "--json");
-  return {};
-}
-
 Result<void> Table(const po::variables_map& values) {
   const auto choice = ChoiceOf(values);
   if (!choice) return tl::unexpected(choice.error());
@@ -401,7 +393,8 @@ Result<void> Table(const po::variables_map& values) {
     fmt::print("{}", model ? ModelLine(row, record) : Line(row, record));
     out["rows"].push_back(record);
     if (values.count("json") == 0) continue;  // after every row: it takes long
-    if (const auto done = WriteJson(values["json"].as<std::string>(), out); !done) return done;
+    const auto file = values["json"].as<std::string>();
+    if (auto done = WriteText(file, out.dump(1) + "\n", "--json"); !done) return done;
   }
   return {};
 }

@@ -35,8 +35,10 @@ Drop Sender::on_ack(const Packet& received) {
   if (new_high) {
     const SentPacket& newest = packet(header.path, end - 1);
     const TimeNs sample = received.at - newest.sent - TimeNs{header.delay_ns};
-    if (sample.ns > 0) rtt = sample;  // else the peer claims to have waited longer than it took
-    if (rtt != kNever) path.shared->on_rtt(received.at, rtt);
+    if (sample.ns > 0) {  // else the peer claims to have waited longer than it took
+      rtt = sample;
+      path.shared->on_rtt(received.at, rtt);
+    }
     // The receiver times its ACKs by it.
     const int64_t change = std::abs(path.shared->smoothed_rtt().ns - told_rtt_.ns);
     if (header.path == 0 && change > told_rtt_.ns / 4) ping(0, path.next, end);

@@ -67,16 +67,28 @@ std::vector<PlotLine> Lines(const CompareRecord& record, uint64_t bytes,
   return lines;
 }
 
-LinePlot SlowdownOverLoss(const CompareRecord& record, uint64_t bytes) {
-  return {.title = fmt::format("{}, {}: slowdown against loss (95 % intervals)", record.title,
-                               BytesToText(bytes)),
-          .x_label = "loss of a full datagram",
+// `against` and `x_label` name what `x` gives of a point.
+template <typename X>
+LinePlot SlowdownOver(const CompareRecord& record, uint64_t bytes, std::string_view against,
+                      std::string x_label, X x) {
+  return {.title = fmt::format("{}, {}: slowdown against {} (95 % intervals)", record.title,
+                               BytesToText(bytes), against),
+          .x_label = std::move(x_label),
           .y_label = "mean / lossless bound",
           .log_x = true,
           .log_y = true,
-          .lines = Lines(
-              record, bytes, [](const auto& point) { return point.loss; },
-              [](const Row& row, double seconds) { return seconds / row.bound_s; })};
+          .lines = Lines(record, bytes, x,
+                         [](const Row& row, double seconds) { return seconds / row.bound_s; })};
+}
+
+LinePlot SlowdownOverLoss(const CompareRecord& record, uint64_t bytes) {
+  return SlowdownOver(record, bytes, "loss", "loss of a full datagram",
+                      [](const auto& point) { return point.loss; });
+}
+
+LinePlot SlowdownOverBurst(const CompareRecord& record, uint64_t bytes) {
+  return SlowdownOver(record, bytes, "length of a loss", "mean length of a loss, frames",
+                      [](const auto& point) { return point.burst; });
 }
 
 LinePlot GoodputOverRtt(const CompareRecord& record, uint64_t bytes) {
@@ -106,18 +118,6 @@ LinePlot GoodputOverRtt(const CompareRecord& record, uint64_t bytes) {
   plot.lines.push_back(std::move(credits));
   plot.lines.push_back(std::move(ring));
   return plot;
-}
-
-LinePlot SlowdownOverBurst(const CompareRecord& record, uint64_t bytes) {
-  return {.title = fmt::format("{}, {}: slowdown against length of a loss (95 % intervals)",
-                               record.title, BytesToText(bytes)),
-          .x_label = "mean length of a loss, frames",
-          .y_label = "mean / lossless bound",
-          .log_x = true,
-          .log_y = true,
-          .lines = Lines(
-              record, bytes, [](const auto& point) { return point.burst; },
-              [](const Row& row, double seconds) { return seconds / row.bound_s; })};
 }
 
 // The best tail that the samples stand for, p99.9 if all rows of the size have it; nothing where

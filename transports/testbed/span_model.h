@@ -13,9 +13,9 @@
 //   repairs             take the next slot, in order of notice; they, their spare copies and parity
 //                       are lost like anything else, and noticed in the same way
 //   coded blocks        the sender's account of planned and lost symbols, the receiver's of holes
-//   nothing follows     patience() runs out: two count as lost, the receiver is asked
-//   (sender_ack.cc) the end             its ACK goes at once, twice more after RTT / 64 each, and
-//   at every packet
+//   nothing follows     patience() runs out: two count as lost, and a PING that gets through tells
+//                       of all that left before it (sender_ack.cc)
+//   the end             its ACK goes at once, twice more after RTT / 64 each, and at every packet
 //                       that still comes
 //   window              the first datagram missing holds it; new data waits, repairs do not
 //   go-back-N           what comes after the loss until it is noticed is in vain; the losses in it
@@ -75,7 +75,8 @@ class SpanModel {
   static constexpr double kNever = std::numeric_limits<double>::infinity();
 
   // What the link lost and the sender has not acted upon; oldest first. The first reported_ have a
-  // time at which the sender hears of them, the first followed_ a later packet that arrived.
+  // time at which the sender hears of them, the first followed_ a later packet or PING that
+  // arrived.
   struct Lost {
     uint32_t index = 0;
     uint32_t block = kNone;  // that it is a symbol of

@@ -1,4 +1,4 @@
-#include "transports/write_text.h"
+#include "emulator/cli/write_text.h"
 
 #include <fstream>
 
