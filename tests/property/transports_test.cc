@@ -1,5 +1,7 @@
 // Every transport against the conformance suite, and against itself where only it has a rule.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <string>
 #include <tuple>
@@ -183,12 +185,62 @@ TEST(TcpListener, MakesACommOfHellosThatAgreeAndOfNoOthers) {
   say(8, 65, 0);   // too many
   say(8, 1, 1);    // beyond its own number
   peers.push_back(SayHello(config, listener.address(), {.magic = 1, .sockets = 1}));
-  EXPECT_FALSE(listener.take());
+  EXPECT_FALSE(*listener.take());
   say(7, 2, 0);
-  const auto comm = listener.take();
+  const auto comm = *listener.take();
   ASSERT_TRUE(comm);
   EXPECT_EQ(comm->size(), 2u);
-  EXPECT_FALSE(listener.take());
+  EXPECT_FALSE(*listener.take());
+}
+
+// As long as it lives no descriptor can be had.
+struct NoDescriptors {
+  NoDescriptors() {
+    getrlimit(RLIMIT_NOFILE, &before);
+    const int lowest = dup(0);
+    close(lowest);
+    const rlimit now{static_cast<rlim_t>(lowest), before.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &now), 0);
+  }
+  ~NoDescriptors() { setrlimit(RLIMIT_NOFILE, &before); }
+  rlimit before{};
+};
+
+TEST(TcpListener, WithoutDescriptorsSaysSoOnceAndSleepsUntilThereAreSome) {
+  TcpConfig config;
+  config.local = *ParseSocketAddress("127.0.0.1:0");
+  auto listener = *baselines::TcpListener::Open(config);
+  const auto peer = SayHello(config, listener.address(), {.sockets = 1, .comm = 7});
+  std::vector<pollfd> watched;
+  {
+    const NoDescriptors none;
+    const auto refused = listener.take();
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("ulimit -n"), std::string::npos)
+        << refused.error().message;
+    const auto again = listener.take();
+    ASSERT_TRUE(again) << "said once";
+    EXPECT_FALSE(*again);
+    listener.watch(watched);
+    EXPECT_TRUE(watched.empty()) << "it would be readable for ever";
+  }
+  EXPECT_TRUE(*listener.take()) << "it has waited";
+  listener.watch(watched);
+  EXPECT_EQ(watched.size(), 1u);
+}
+
+TEST(TcpTransport, WhoAcceptsIsToldThatDescriptorsHaveRunOut) {
+  const auto a = OpenTcp(), b = OpenTcp();
+  transport::Handle handle;
+  const auto listener = b->listen(handle);
+  ASSERT_TRUE(a->connect(handle));
+  a->progress(a->now() + 10_ms);
+  const NoDescriptors none;
+  b->progress(b->now() + 1_s);
+  const auto accepted = b->accept(*listener);
+  ASSERT_TRUE(accepted);
+  EXPECT_EQ(b->state(*accepted), transport::CommState::kFailed);
+  EXPECT_NE(b->failure(*accepted).find("ulimit -n"), std::string::npos) << b->failure(*accepted);
 }
 
 std::unique_ptr<udp::UdpTransport> OpenUdp(const char* recovery, const char* congestion,

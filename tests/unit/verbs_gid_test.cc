@@ -46,7 +46,8 @@ TEST(Gid, RoceV2OverIpv4UnlessSomethingElseIsAskedFor) {
   EXPECT_EQ(Chosen(TwoPorts(), {}), "mlx5_0 5");
   EXPECT_EQ(Chosen(TwoPorts(), Local("10.1.0.1:0")), "mlx5_1 5");
   EXPECT_EQ(Chosen(TwoPorts(), Local("[fd01::1]:0")), "mlx5_1 3");
-  EXPECT_EQ(Chosen(TwoPorts(), Local("192.0.2.1:0")), "mlx5_0 5") << "an address of no RDMA port";
+  EXPECT_EQ(Chosen(PortOf("rxe0", 1, "10.0.0.1", "[fd00::1]"), Local("192.0.2.1:0")), "rxe0 5")
+      << "an address of no RDMA port, and one port";
   EXPECT_EQ(Chosen(TwoPorts(), {"mlx5_1", std::nullopt, {}}), "mlx5_1 5");
   EXPECT_EQ(Chosen(TwoPorts(), {"mlx5_1:2", std::nullopt, {}}), "mlx5_1 5");
   EXPECT_EQ(Chosen(TwoPorts(), {"mlx5_0", 2, {}}), "mlx5_0 2") << "what was named, even RoCEv1";
@@ -60,23 +61,48 @@ TEST(Gid, WithoutIpv4GlobalIpv6ComesBeforeLinkLocal) {
   EXPECT_EQ(Chosen(gids, {}), "rxe0 1");
 }
 
+void Says(const std::string& message, const char* what) {
+  EXPECT_NE(message.find(what), std::string::npos) << message;
+}
+
+TEST(Gid, NeverTakesAnotherPortThanTheOneAskedFor) {
+  const char* ports =
+      "there are mlx5_0:1 (fe80::1, fd00::1, 10.0.0.1), mlx5_1:2 (fe80::1, fd01::1, 10.1.0.1)";
+  const std::string nowhere = Chosen(TwoPorts(), Local("192.0.2.1:0"));
+  Says(nowhere, "192.0.2.1 is no address of an RDMA port");
+  Says(nowhere, ports);
+  EXPECT_EQ(Chosen(TwoPorts(), {"mlx5_1", std::nullopt, Local("192.0.2.1:0").local}), "mlx5_1 5")
+      << "the device is named; the address is for the bootstrap";
+  auto down = TwoPorts();
+  for (size_t i = 6; i < down.size(); ++i) down[i].active = false;
+  const std::string unusable = Chosen(down, Local("10.1.0.1:0"));
+  Says(unusable, "10.1.0.1 is at mlx5_1:2, which cannot be used as asked");
+  Says(unusable, "mlx5_1:2 (fe80::1, fd01::1, 10.1.0.1, down)");
+  EXPECT_EQ(Chosen(down, Local("10.0.0.1:0")), "mlx5_0 5");
+  PortChoice indexed = Local("10.1.0.1:0");
+  indexed.gid_index = 3;
+  EXPECT_EQ(Chosen(TwoPorts(), indexed), "mlx5_1 3") << "another GID of the address's port";
+  indexed.gid_index = 7;
+  down = TwoPorts();
+  down.push_back({"mlx5_0", 1, true, 7, GidType::kRoceV2, At("10.2.0.1")});
+  Says(Chosen(down, indexed), "cannot be used as asked");
+}
+
 TEST(Gid, SaysWhatIsMissing) {
-  const auto says = [](const std::string& message, const char* what) {
-    EXPECT_NE(message.find(what), std::string::npos) << message;
-  };
-  says(Chosen({}, {}), "no RDMA port with an address");
-  says(Chosen(TwoPorts(), {"mlx5_9", std::nullopt, {}}),
-       "no RDMA port 'mlx5_9' with an address; there are mlx5_0:1, mlx5_1:2");
-  says(Chosen(TwoPorts(), {"mlx5_0", 9, {}}), "mlx5_0:1 has no GID with index 9");
+  Says(Chosen({}, {}), "no RDMA port with an address");
+  Says(Chosen(TwoPorts(), {"mlx5_9", std::nullopt, {}}),
+       "no RDMA port 'mlx5_9' with an address; there are mlx5_0:1 (fe80::1, fd00::1, 10.0.0.1), "
+       "mlx5_1:2 (");
+  Says(Chosen(TwoPorts(), {"mlx5_0", 9, {}}), "mlx5_0:1 has no GID with index 9");
   auto gids = TwoPorts();
   for (PortGid& one : gids) one.active = false;
-  says(Chosen(gids, {}), "mlx5_0:1, mlx5_1:2 is down");
+  Says(Chosen(gids, {}), "mlx5_0:1, mlx5_1:2 is down");
   gids[5].active = true;
   EXPECT_EQ(Chosen(gids, {}), "mlx5_0 5") << "the one port that is up";
   for (PortGid& one : gids) one = {"mlx5_0", 1, true, 0, GidType::kRoceV1, At("10.0.0.1")};
-  says(Chosen(gids, {}), "no RoCEv2 GID");
+  Says(Chosen(gids, {}), "no RoCEv2 GID");
   for (PortGid& one : gids) one.type = GidType::kInfiniBand;
-  says(Chosen(gids, {}), "InfiniBand");
+  Says(Chosen(gids, {}), "InfiniBand");
 }
 
 }  // namespace

@@ -169,8 +169,8 @@ Completion RcTransport::test(RequestId request) {
 
 void RcTransport::progress(TimeNs until) {
   while (true) {
-    bool moved = std::exchange(untold_, false);
     for (auto& [id, listening] : comms_.listeners()) take_comms({id}, listening);
+    bool moved = std::exchange(untold_, false);
     for (auto& [id, comm] : comms_.comms()) moved |= advance({id}, *comm);
     if (moved && listener_ != nullptr) listener_->on_progress();
     if (moved || now() >= until) return;
@@ -179,9 +179,18 @@ void RcTransport::progress(TimeNs until) {
 }
 
 void RcTransport::take_comms(ListenId id, Comms::Listening& listening) {
-  while (auto streams = listening.listener.take()) {
+  while (true) {
+    auto streams = listening.listener.take();
+    if (streams && !*streams) return;
     auto comm = std::make_unique<Comm>();
-    comm->control = std::move((*streams)[0]);
+    if (!streams) {  // who accepts is told, by a comm that has failed
+      comm->peer = ToText(listening.listener.address());
+      comm->fail(streams.error().message);
+      listening.accepted.push_back(comms_.add(std::move(comm)));
+      untold_ = true;
+      continue;
+    }
+    comm->control = std::move((**streams)[0]);
     comm->peer = ToText(PeerAddress(comm->control.fd));
     comm->listener = id;
     comm->give_up_at = now() + config_.timeout;

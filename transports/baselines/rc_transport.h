@@ -79,7 +79,7 @@ class RcTransport final : public transport::Transport {
   std::map<uint32_t, verbs::Region> memory_;
   uint32_t next_memory_ = 1;
   Comms comms_;
-  bool untold_ = false;  // a comm has failed while something was posted
+  bool untold_ = false;  // a comm has failed while something was posted, or came
   transport::ProgressListener* listener_ = nullptr;
 };
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -56,18 +57,30 @@ Result<TcpListener> TcpListener::Open(const TcpConfig& config) {
   return TcpListener(std::move(*socket));
 }
 
-std::optional<std::vector<TcpStream>> TcpListener::take() {
+Result<void> TcpListener::accept_all() {
   while (true) {
     const int fd = accept4(socket_.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) break;
-    newcomers_.push_back({TcpStream(fd), {}, 0});
+    if (fd >= 0) {
+      newcomers_.push_back({TcpStream(fd), {}, 0});
+      continue;
+    }
+    // Any other error is the newcomer's, who has gone with it.
+    const bool exhausted =
+        errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+    const bool known = std::exchange(exhausted_, exhausted);
+    if (exhausted && !known) return TcpError("a connection that has come cannot be accepted");
+    return {};
   }
+}
+
+Result<std::optional<std::vector<TcpStream>>> TcpListener::take() {
+  if (auto done = accept_all(); !done) return tl::unexpected(done.error());
   std::erase_if(newcomers_, [](Newcomer& one) { return !read_hello(one); });
   for (const Newcomer& one : newcomers_) {
     if (!one.complete()) continue;
     if (auto streams = gather(one.hello)) return streams;
   }
-  return std::nullopt;
+  return std::optional<std::vector<TcpStream>>{};
 }
 
 // False: it is gone, or not one of ours.
@@ -97,7 +110,7 @@ std::optional<std::vector<TcpStream>> TcpListener::gather(const TcpHello& hello)
 }
 
 void TcpListener::watch(std::vector<pollfd>& watched) const {
-  watched.push_back({socket_.fd, POLLIN, 0});
+  if (!exhausted_) watched.push_back({socket_.fd, POLLIN, 0});
   for (const Newcomer& one : newcomers_) {
     if (!one.complete()) watched.push_back({one.stream.fd, POLLIN, 0});
   }

@@ -2,7 +2,8 @@
 // belongs to, of how many connections, and as which of them.
 //
 // Anybody may connect: what says no proper hello, or contradicts the others, is dropped or waits in
-// vain for the rest, and nothing else happens. Threading: one thread; nothing blocks.
+// vain for the rest, and nothing else happens. Where no descriptor is left for who comes, they wait
+// in the kernel until there is one. Threading: one thread; nothing blocks.
 #pragma once
 
 #include <poll.h>
@@ -41,8 +42,8 @@ class TcpListener {
   static Result<TcpListener> Open(const TcpConfig& config);
 
   SocketAddress address() const { return LocalAddress(socket_.fd); }
-  // The connections of a comm, once all have said hello.
-  std::optional<std::vector<TcpStream>> take();
+  // The connections of a comm, once all have said hello. An error, once, where descriptors run out.
+  Result<std::optional<std::vector<TcpStream>>> take();
   // Adds what it waits for.
   void watch(std::vector<pollfd>& watched) const;
 
@@ -55,11 +56,13 @@ class TcpListener {
   };
 
   explicit TcpListener(TcpStream socket) : socket_(std::move(socket)) {}
+  Result<void> accept_all();
   static bool read_hello(Newcomer& one);
   std::optional<std::vector<TcpStream>> gather(const TcpHello& hello);
 
   TcpStream socket_;
   std::vector<Newcomer> newcomers_;  // whose hello is not complete, or whose comm is not
+  bool exhausted_ = false;           // no descriptor for the next one: tried again, not watched
 };
 
 }  // namespace farspan::baselines

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,8 +13,22 @@
 
 namespace farspan::baselines {
 
+namespace {
+
+std::string Remedy(int error) {
+  if (error == ENFILE) return " (all that the system may open; sysctl fs.file-max raises it)";
+  if (error != EMFILE) return "";
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return fmt::format(" (this process may open {}; ulimit -n raises it)", limit.rlim_cur);
+}
+
+}  // namespace
+
 tl::unexpected<Error> TcpError(const std::string& what) {
-  return Fail(ErrorCode::kMachine, fmt::format("{}: {}", what, std::strerror(errno)));
+  const int error = errno;
+  return Fail(ErrorCode::kMachine,
+              fmt::format("{}: {}{}", what, std::strerror(error), Remedy(error)));
 }
 
 bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }

@@ -226,15 +226,21 @@ bool TcpTransport::move_all() {
 
 bool TcpTransport::take_comms(Comms::Listening& listening) {
   bool moved = false;
-  while (auto streams = listening.listener.take()) {
+  while (true) {
+    auto streams = listening.listener.take();
+    if (streams && !*streams) return moved;
     auto comm = std::make_unique<Comm>();
-    comm->state = CommState::kReady;
-    comm->streams = std::move(*streams);
-    comm->peer = ToText(PeerAddress(comm->streams[0].fd));
+    if (!streams) {  // who accepts is told, by a comm that has failed
+      comm->peer = ToText(listening.listener.address());
+      comm->fail(streams.error().message);
+    } else {
+      comm->state = CommState::kReady;
+      comm->streams = std::move(**streams);
+      comm->peer = ToText(PeerAddress(comm->streams[0].fd));
+    }
     listening.accepted.push_back(comms_.add(std::move(comm)));
     moved = true;
   }
-  return moved;
 }
 
 // Moves what the sockets will take or give. True if anything came to an end.

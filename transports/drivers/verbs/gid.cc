@@ -29,13 +29,62 @@ bool IsDevice(const PortGid& one, const std::string& wanted) {
          wanted == fmt::format("{}:{}", one.device, one.port);
 }
 
-std::string Names(std::span<const PortGid> gids) {
+std::string NameOf(const PortGid& one) { return fmt::format("{}:{}", one.device, one.port); }
+
+void AddOnce(std::vector<std::string>& texts, std::string text) {
+  if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(std::move(text));
+}
+
+std::string Joined(const std::vector<std::string>& texts) {
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+std::vector<std::string> Names(std::span<const PortGid> gids) {
   std::vector<std::string> names;
-  for (const PortGid& one : gids) {
-    const std::string name = fmt::format("{}:{}", one.device, one.port);
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  for (const PortGid& one : gids) AddOnce(names, NameOf(one));
+  return names;
+}
+
+std::string HostOf(const Gid& gid) {
+  return ToText(gid).substr(IsIpv4(gid) ? std::string_view("::ffff:").size() : 0);
+}
+
+// "mlx5_0:1 (10.0.0.1, fd00::1), mlx5_1:1 (10.1.0.1, down)", or "none".
+std::string Ports(std::span<const PortGid> gids) {
+  std::vector<std::string> ports = Names(gids);
+  for (std::string& port : ports) {
+    std::vector<std::string> about;
+    const char* state = "";
+    for (const PortGid& one : gids) {
+      if (NameOf(one) != port) continue;
+      AddOnce(about, HostOf(one.gid));
+      state = one.type == GidType::kInfiniBand ? ", InfiniBand" : one.active ? "" : ", down";
+    }
+    port += fmt::format(" ({}{})", Joined(about), state);
   }
-  return fmt::format("{}", fmt::join(names, ", "));
+  return ports.empty() ? "none" : Joined(ports);
+}
+
+// Keeps of what can be used the port that has the person's address; an error where that leaves a
+// doubt.
+Result<void> KeepPortOf(const Gid& local, std::span<const PortGid> gids,
+                        std::vector<PortGid>& left) {
+  std::vector<std::string> ports;
+  for (const PortGid& one : gids) {
+    if (one.gid == local) AddOnce(ports, NameOf(one));
+  }
+  if (ports.empty() && Names(left).size() == 1) return {};
+  std::erase_if(left, [&](const PortGid& one) {
+    return std::find(ports.begin(), ports.end(), NameOf(one)) == ports.end();
+  });
+  if (!left.empty()) return {};
+  const std::string where =
+      ports.empty() ? "is no address of an RDMA port"
+                    : fmt::format("is at {}, which cannot be used as asked", Joined(ports));
+  return Fail(ErrorCode::kMachine,
+              fmt::format("{} {}; there are {}: name one by --verbs-device, or an address of one "
+                          "by --local",
+                          HostOf(local), where, Ports(gids)));
 }
 
 }  // namespace
@@ -72,11 +121,10 @@ Result<PortGid> ChooseGid(std::span<const PortGid> gids, const PortChoice& choic
                       "address? (ibv_devinfo -v; software RoCE: rdma link add rxe0 type rxe netdev "
                       "eth0)")
                : Fail(ErrorCode::kMachine,
-                      fmt::format("no RDMA port '{}' with an address; there are "
-                                  "{}",
-                                  choice.device, gids.empty() ? "none" : Names(gids)));
+                      fmt::format("no RDMA port '{}' with an address; there are {}", choice.device,
+                                  Ports(gids)));
   }
-  const std::string names = Names(left);
+  const std::string names = Joined(Names(left));
   if (!keep([](const PortGid& one) { return one.type != GidType::kInfiniBand; })) {
     return Fail(ErrorCode::kMachine,
                 fmt::format("{} is InfiniBand: only RoCE ports can be used", names));
@@ -97,6 +145,9 @@ Result<PortGid> ChooseGid(std::span<const PortGid> gids, const PortChoice& choic
                                                  names));
   }
   const auto local = GidOf(choice.local);
+  if (local && choice.device.empty()) {
+    if (auto kept = KeepPortOf(*local, gids, left); !kept) return tl::unexpected(kept.error());
+  }
   return *std::min_element(left.begin(), left.end(), [&](const PortGid& a, const PortGid& b) {
     return Rank(a.gid, local) < Rank(b.gid, local);
   });

@@ -2,7 +2,9 @@
 //
 // A RoCE port has one GID per IP address of its interface and RoCE version; perftest's -x, NCCL's
 // NCCL_IB_GID_INDEX. Chosen here: RoCEv2, the local IP address that the person named, else IPv4
-// before IPv6 before link-local. Pure functions; device.h asks the machine.
+// before IPv6 before link-local. Never another port than the one asked for: where the local address
+// is not at a port that can be used, and no device is named, only a single port is taken for it.
+// Pure functions; device.h asks the machine.
 #pragma once
 
 #include <array>
