@@ -116,15 +116,8 @@ Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) 
 
 // Of an option.
 Result<SocketAddress> Address(const std::string& text, const char* option) {
-  auto address = ParseSocketAddress(text);
+  auto address = ParseReachable(text);
   if (!address) return Fail(ErrorCode::kInvalid, address.error().message, option);
-  if (const std::string host = HostOf(*address); host == "0.0.0.0" || host == "::") {
-    return Fail(ErrorCode::kInvalid,
-                "'" + text +
-                    "' is no address by which other ranks reach this one: expected that "
-                    "of an interface, as in 10.0.0.1:7000",
-                option);
-  }
   return address;
 }
 

@@ -40,7 +40,7 @@ cli::Options MakeOptions() {
   auto add = options.visible.add_options();
   add("server", text(""), "a shell command");
   add("client", text(""), "a shell command");
-  add("goodput", text("wall"), "wall (of the client), json:POINTER or regex:EXPRESSION");
+  add("goodput", text("wall"), "wall (of the client), json:POINTER or regex:EXPRESSION (RE2)");
   add("scale", po::value<double>()->default_value(1), "makes bits per second of what is read");
   add("from", text("client"), "client or server: whose output is read");
   add("ready", text(""), "the server is ready when its output matches this expression");
@@ -88,12 +88,12 @@ Result<ExternalSpec> ReadSpec(const po::variables_map& values) {
 
 Result<void> Run(const po::variables_map& values, const ExternalSpec& spec,
                  const testbed::Launched& launched) {
-  const auto root = ParseSocketAddress(launched.root);
-  if (!root) return tl::unexpected(root.error());
+  const auto root = ParseReachable(launched.root);
+  if (!root) return Fail(ErrorCode::kInvalid, root.error().message, "--root");
   // A turn lasts as long as a client may, and its server to be ready and to end.
   const TimeNs turn = spec.limit + spec.limit + TimeNs{10'000'000'000};
   auto bootstrap = testbed::Bootstrap::Join(
-      {launched.rank, launched.world, *root, "external " + spec.server + spec.client, turn});
+      {launched.rank, launched.world, *root, testbed::Describe(spec), turn});
   if (!bootstrap) return tl::unexpected(bootstrap.error());
   std::optional<uint16_t> port;
   if (values.count("port") > 0) port = values["port"].as<uint16_t>();

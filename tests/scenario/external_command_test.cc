@@ -101,6 +101,33 @@ TEST(ExternalCommand, FailuresAreReportedInTime) {
   }
 }
 
+// An engine that backtracks needs the stack for every byte, or for ever.
+TEST(ExternalCommand, ReadsMegabytesWithAnyExpression) {
+  for (const char* expression : {"(?:a|b)*x([0-9]+)", "^(?:a+)+$|([0-9]+) bps$"}) {
+    const Outcome run = Execute(
+        "timeout 60 " + kExternal +
+        "--server 'sleep 60' --client 'head -c 4000000 /dev/zero | tr \"\\0\" a; echo; echo 7 bps'"
+        " --goodput 'regex:" +
+        expression + "' 2>&1");
+    EXPECT_EQ(run.exit_code, 1) << run.output;
+    EXPECT_NE(run.output.find("nothing in the output matches"), std::string::npos) << run.output;
+  }
+  const Outcome run = Execute(
+      kExternal +
+      "--server 'sleep 60' --client 'head -c 4000000 /dev/zero | tr \"\\0\" a; echo; echo 7 bps'"
+      " --goodput 'regex:^([0-9]+) bps$' --scale 1e6 2>&1");
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_NE(run.output.find("7.00"), std::string::npos) << run.output;
+}
+
+// Each would wait for what the other never does.
+TEST(ExternalCommand, RanksWithOtherOptionsAreToldSo) {
+  const std::string rank = kExternal + "--server 'sleep 60' --client true --root 127.0.0.1:" +
+                           std::to_string(20'000 + getpid() % 10'000) + " --rank ";
+  const Outcome run = Execute("(" + rank + "1 -f 3 & " + rank + "0 -f 4; wait) 2>&1");
+  EXPECT_NE(run.output.find("another run"), std::string::npos) << run.output;
+}
+
 TEST(ExternalCommand, BadUsageIsSaidBeforeAnythingRuns) {
   for (const auto& [options, word] :
        {std::pair{"--server true", "--client"},
@@ -109,6 +136,8 @@ TEST(ExternalCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"--server true --client true --goodput 'regex:[0-9]+'", "(group)"},
         {"--server true --client true --goodput 'regex:('", "regular expression"},
         {"--server true --client true --goodput json:end", "--goodput"},
+        {"--server true --client true --goodput 'regex:(?=a)(b)'", "of RE2"},
+        {"--server true --client true --rank 0 --root :7000", "--root: ':7000' is no address"},
         {"--server true --client true --from both", "client or server"}}) {
     const Outcome run = Execute(kExternal + options + " 2>&1");
     EXPECT_EQ(run.exit_code, 2) << options << run.output;

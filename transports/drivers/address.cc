@@ -46,6 +46,18 @@ Result<SocketAddress> ParseSocketAddress(std::string_view text) {
   return address;
 }
 
+Result<SocketAddress> ParseReachable(std::string_view text) {
+  auto address = ParseSocketAddress(text);
+  if (!address) return address;
+  if (const std::string host = HostOf(*address); host == "0.0.0.0" || host == "::") {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("'{}' is no address by which other ranks reach this one: expected that "
+                            "of an interface, as in 10.0.0.1:7000",
+                            text));
+  }
+  return address;
+}
+
 std::string HostOf(const SocketAddress& address) {
   char text[INET6_ADDRSTRLEN] = "?";
   if (address.storage.ss_family == AF_INET6) {

@@ -21,6 +21,8 @@ struct SocketAddress {
 
 // "10.0.0.1:7000", "[fd00::1]:7000", ":7000" (any address). Names are not looked up.
 Result<SocketAddress> ParseSocketAddress(std::string_view text);
+// One that others can connect to: not any address.
+Result<SocketAddress> ParseReachable(std::string_view text);
 std::string ToText(const SocketAddress& address);
 // Without the port, and without brackets: "10.0.0.1", "fd00::1".
 std::string HostOf(const SocketAddress& address);

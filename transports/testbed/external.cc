@@ -1,6 +1,7 @@
 #include "transports/testbed/external.h"
 
 #include <fmt/format.h>
+#include <re2/re2.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -8,7 +9,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <numeric>
-#include <regex>
 #include <string_view>
 
 #include "transports/drivers/monotonic.h"
@@ -27,13 +27,22 @@ constexpr size_t kWordsMax = 300;  // of a command's last line, in errors
 constexpr std::string_view kJson = "json:";
 constexpr std::string_view kRegex = "regex:";
 
-Result<std::regex> ParseRegex(const std::string& text) {
-  try {
-    return std::regex(text);
-  } catch (const std::regex_error& error) {
+// What commands print is bytes; ^ and $ are a line's.
+std::unique_ptr<RE2> MakeRegex(const std::string& text) {
+  RE2::Options options(RE2::Latin1);
+  options.set_log_errors(false);
+  return std::make_unique<RE2>("(?m)" + text, options);
+}
+
+Result<void> CheckRegex(const std::string& text, int groups, const char* option) {
+  const auto regex = MakeRegex(text);
+  if (!regex->ok()) {
     return Fail(ErrorCode::kInvalid,
-                fmt::format("'{}' is no regular expression: {}", text, error.what()));
+                fmt::format("'{}' is no regular expression of RE2: {}", text, regex->error()),
+                option);
   }
+  if (regex->NumberOfCapturingGroups() >= groups) return {};
+  return Fail(ErrorCode::kInvalid, "needs a (group) around the number", option);
 }
 
 Result<double> FromJson(const std::string& pointer, const std::string& output) {
@@ -48,14 +57,10 @@ Result<double> FromJson(const std::string& pointer, const std::string& output) {
 }
 
 Result<double> FromRegex(const std::string& expression, const std::string& output) {
-  const auto regex = ParseRegex(expression);
-  if (!regex) return tl::unexpected(regex.error());
-  std::smatch match;
-  if (std::regex_search(output, match, *regex) && match.size() > 1) {
-    const std::string text = match[1].str();
+  if (std::string text; RE2::PartialMatch(output, *MakeRegex(expression), &text)) {
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
-    if (end != text.c_str()) return value;
+    if (end != text.c_str() && std::isfinite(value)) return value;
   }
   return Fail(ErrorCode::kIo, fmt::format("nothing in the output matches '{}'", expression));
 }
@@ -147,12 +152,12 @@ class Side {
 
   Result<void> await_ready() {
     const bool told = !spec_.ready.empty();
-    const auto regex = ParseRegex(spec_.ready);
+    const auto ready = MakeRegex(spec_.ready);
     const TimeNs end = MonotonicNow() + (told ? spec_.limit : spec_.settle);
     while (MonotonicNow() < end) {
       const bool ended = server_->wait(std::min(end, MonotonicNow() + TimeNs{10'000'000}));
-      if (told && (std::regex_search(server_->output(), *regex) ||
-                   std::regex_search(server_->errors(), *regex))) {
+      if (told && (RE2::PartialMatch(server_->output(), *ready) ||
+                   RE2::PartialMatch(server_->errors(), *ready))) {
         return {};
       }
       if (ended) return Fail(ErrorCode::kIo, HowItEnded("server", *server_) + " (too early)");
@@ -217,7 +222,7 @@ Result<void> Check(const ExternalSpec& spec) {
   for (const std::string& command : {spec.server, spec.client}) {
     if (auto filled = FillIn(command, "", 0, 0, ""); !filled) return tl::unexpected(filled.error());
   }
-  if (auto ready = ParseRegex(spec.ready); !ready) return tl::unexpected(ready.error());
+  if (auto ready = CheckRegex(spec.ready, 0, "--ready"); !ready) return ready;
   if (spec.goodput == "wall") return {};
   if (spec.goodput.starts_with(kJson)) {
     try {
@@ -230,21 +235,16 @@ Result<void> Check(const ExternalSpec& spec) {
   if (!spec.goodput.starts_with(kRegex)) {
     return wrong("--goodput is wall, json:POINTER or regex:EXPRESSION");
   }
-  const auto regex = ParseRegex(spec.goodput.substr(kRegex.size()));
-  if (!regex) return tl::unexpected(regex.error());
-  if (regex->mark_count() == 0) return wrong("--goodput regex: needs a (group) around the number");
-  return {};
+  return CheckRegex(spec.goodput.substr(kRegex.size()), 1, "--goodput");
 }
 
 Result<std::string> FillIn(const std::string& command, const std::string& host, uint16_t port,
                            uint64_t bytes, const char* role) {
-  static const std::regex kField("\\{([a-z]+)\\}");
+  static const RE2 kField("((?s).*?)\\{([a-z]+)\\}", RE2::Latin1);
   std::string filled;
-  auto at = command.cbegin();
-  for (std::smatch match; std::regex_search(at, command.cend(), match, kField);
-       at = match[0].second) {
-    filled.append(at, match[0].first);
-    const std::string name = match[1].str();
+  re2::StringPiece rest(command);
+  for (std::string before, name; RE2::Consume(&rest, kField, &before, &name);) {
+    filled += before;
     if (name == "host") {
       filled += host;
     } else if (name == "port") {
@@ -260,7 +260,7 @@ Result<std::string> FillIn(const std::string& command, const std::string& host, 
           command);
     }
   }
-  return filled.append(at, command.cend());
+  return filled.append(rest.data(), rest.size());
 }
 
 Result<double> ReadGoodput(const ExternalSpec& spec, const std::string& output, uint64_t bytes,
@@ -312,6 +312,12 @@ nlohmann::json ToJson(const ExternalSpec& spec, const std::vector<ExternalRow>& 
   }
   return {{"schema", "farspan.external.v1"}, {"label", "measured"},     {"server", spec.server},
           {"client", spec.client},           {"goodput", spec.goodput}, {"rows", list}};
+}
+
+std::string Describe(const ExternalSpec& spec) {
+  return fmt::format("external, {} to {} B by {}, {} runs, {} from the {}: {} and {}",
+                     spec.min_bytes, spec.max_bytes, spec.factor, spec.iterations, spec.goodput,
+                     spec.from_server ? "server" : "client", spec.server, spec.client);
 }
 
 }  // namespace farspan::testbed

@@ -9,7 +9,9 @@
 //
 // The figure is goodput in bits per second: of the client's whole run by the clock ("wall":
 // start-up included), or read from the output: "json:/end/sum_received/bits_per_second" (RFC 6901)
-// or "regex:([0-9.]+) Gbit" (ECMAScript, its first group), times `scale`.
+// or "regex:([0-9.]+) Gbit" (RE2's syntax, ^ and $ at a line's ends; the first match's first
+// group), times `scale`. RE2 takes time and memory in proportion to what was printed, whatever the
+// expression; it has no look-ahead and no back-references.
 #pragma once
 
 #include <functional>
@@ -29,7 +31,7 @@ struct ExternalSpec {
   std::string goodput = "wall";
   double scale = 1;
   bool from_server = false;  // whose output is read
-  std::string ready;         // a regular expression
+  std::string ready;         // a regular expression, as above
   TimeNs settle{500'000'000};
   TimeNs limit{60'000'000'000};  // of one run of the client
   uint64_t min_bytes = 1 << 20, max_bytes = 32 << 20, factor = 2;
@@ -52,14 +54,16 @@ Result<std::string> FillIn(const std::string& command, const std::string& host, 
 Result<double> ReadGoodput(const ExternalSpec& spec, const std::string& output, uint64_t bytes,
                            TimeNs wall);
 
-// Rank 0 runs the servers, rank 1 the clients; both get the rows. `host` is rank 0's address, whose
-// ports are free unless `port` says which. A command that fails ends the run, on both ranks, with
-// its exit code and the last that it printed.
+// Rank 0 runs the servers, rank 1 the clients; both get the rows. `local` is rank 0's address as
+// rank 1 reaches it, where a port is chosen unless `port` says which. A command that fails ends the
+// run, on both ranks, with its exit code and the last that it printed.
 Result<std::vector<ExternalRow>> RunExternal(const ExternalSpec& spec, Bootstrap& bootstrap,
                                              const SocketAddress& local,
                                              std::optional<uint16_t> port,
                                              const std::function<void(const ExternalRow&)>& each);
 
+// What both ranks must have in common.
+std::string Describe(const ExternalSpec& spec);
 std::string ExternalHeader();
 std::string ToText(const ExternalRow& row);
 nlohmann::json ToJson(const ExternalSpec& spec, const std::vector<ExternalRow>& rows);
