@@ -179,8 +179,9 @@ TEST(Congestion, CubicFollowsItsCurve) {
   EXPECT_NEAR(cubic.window(), expected, 0.02 * expected);
 }
 
-// RFC 5681, 3.1: slow start to seven tenths of what it was, however often the timer went off; and
-// HyStart++, which ended the first slow start, has no say in the next (RFC 9406, 4.3).
+// RFC 9438, 4.8, and RFC 9002, 7.3.2: slow start to seven tenths of what it was, however often the
+// timer went off and what left in between was lost; and HyStart++, which ended the first slow
+// start, has no say in the next (RFC 9406, 4.3).
 TEST(Congestion, CubicFindsItsThresholdAgainAfterATimeOut) {
   for (const int time_outs : {1, 2, 5}) {
     Told cubic("cubic");
@@ -191,6 +192,7 @@ TEST(Congestion, CubicFindsItsThresholdAgainAfterATimeOut) {
     }
     const double before = cubic.window();
     ASSERT_LT(before, 800e3);  // slow start is over
+    cubic.lose(1'500_ms, 1'400_ms);
     for (int64_t i = 0; i < time_outs; ++i) {
       const TimeNs now{2'000'000'000 + i * 1'000'000'000};
       cubic.lose(now, now - 500_ms);
@@ -200,7 +202,22 @@ TEST(Congestion, CubicFindsItsThresholdAgainAfterATimeOut) {
     const auto enough = static_cast<int>(0.7 * before / 1000);
     for (int i = 0; i < enough; ++i) cubic.ack(TimeNs{8'000'000'000 + i});
     EXPECT_NEAR(cubic.window(), 0.7 * before, 0.01 * before) << time_outs;
+    // The curve begins there, flat: 0.4 x (1 s + one RTT) cubed and no more after a second.
+    TimeNs now = 8'200_ms;
+    for (; now < 9'200_ms; now += 5_ms) cubic.ack(now);
+    EXPECT_LE(cubic.window(), 0.7 * before + 10e3) << time_outs;
   }
+}
+
+// The twin of it: what left after the reaction has been acknowledged, and the next loss is another.
+TEST(Congestion, TwoEventsAreTwoReductions) {
+  Told cubic("cubic");
+  for (int i = 0; i < 90; ++i) cubic.ack(TimeNs{100'000'000 + i});
+  const double before = cubic.window();
+  cubic.lose(200_ms, 190_ms);
+  cubic.ack(310_ms);
+  cubic.lose(320_ms, 215_ms);
+  EXPECT_NEAR(cubic.window(), 0.49 * before, 0.01 * before);
 }
 
 TEST(Congestion, OneReactionPerRoundTrip) {
@@ -213,6 +230,7 @@ TEST(Congestion, OneReactionPerRoundTrip) {
     EXPECT_LT(after, before) << name;
     told.lose(210_ms, 160_ms);  // left before the reaction
     EXPECT_EQ(told.window(), after) << name;
+    told.ack(350_ms);
     told.lose(400_ms, 250_ms);  // left after it
     EXPECT_LT(told.window(), after) << name;
   }

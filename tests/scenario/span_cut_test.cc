@@ -1,9 +1,10 @@
-// A fiber is cut under a full window, for 20 ms each second; 10 Gb/s, 5 ms. All that was under way
-// is lost, nothing later tells of it, and while it counts as under way a window forbids to send
-// more.
+// A fiber is cut under a full window. All that was under way is lost, nothing later tells of it,
+// and while it counts as under way a window forbids to send more.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "tests/support/shared_bottleneck.h"
 #include "transports/congestion/controllers.h"
@@ -13,7 +14,7 @@ namespace {
 
 using namespace farspan::literals;
 
-// Of what the link carries, from the first cut to the second.
+// Of what the link carries, from the first cut to the second; 10 Gb/s, 5 ms.
 double Share(const std::string& congestion, TimeNs cut) {
   transport::RegisterControllers();
   SharedBottleneck network(
@@ -35,6 +36,93 @@ TEST(SpanCut, OneQuestionThatGetsThroughTellsAllThatWasLost) {
     EXPECT_GE(share, row.least) << row.congestion;
     EXPECT_LE(share, 0.98) << row.congestion;
     EXPECT_GT(Share(row.congestion, {}), 0.985) << row.congestion;
+  }
+}
+
+// What an outage did to cubic: the window it met, and where slow start ended after it.
+struct Outage {
+  double window = 0;
+  double threshold = 0;
+};
+std::vector<Outage> outages;
+
+// Cubic that notes that; the twin takes the first time-out of each for an event of its own.
+template <bool kTwin>
+class Noting final : public transport::Controller {
+ public:
+  explicit Noting(const transport::ControllerConfig& config)
+      : inner_(transport::MakeCubic(config)) {}
+  void on_sent(const transport::SentInfo& sent) override { inner_->on_sent(sent); }
+  void on_ack(const transport::AckInfo& ack) override {
+    const bool slow = inner_->state() == "slow_start";
+    inner_->on_ack(ack);
+    if (!dark_ || !slow || inner_->state() == "slow_start") return;
+    outages.back().threshold = static_cast<double>(window_bytes());
+    dark_ = false;
+  }
+  void on_loss(const transport::LossInfo& loss) override {
+    if (loss.first) window_ = static_cast<double>(window_bytes());
+    inner_->on_loss(loss);
+  }
+  void on_timeout(TimeNs now) override {
+    if (!dark_) {
+      outages.push_back({window_, 0});
+      if (kTwin) {
+        transport::AckInfo ack;
+        ack.now = now;
+        ack.packets = 1;
+        ack.rtt = ack.smoothed_rtt = TimeNs{1};
+        inner_->on_ack(ack);
+        transport::LossInfo loss;
+        loss.now = loss.sent = now;
+        inner_->on_loss(loss);
+      }
+    }
+    dark_ = true;
+    inner_->on_timeout(now);
+  }
+  uint64_t window_bytes() const override { return inner_->window_bytes(); }
+  Rate pacing_rate() const override { return inner_->pacing_rate(); }
+
+ private:
+  transport::ControllerPtr inner_;
+  double window_ = 0;
+  bool dark_ = false;
+};
+
+template <bool kTwin>
+std::vector<Outage> Outages(TimeNs cut, int cuts) {
+  transport::RegisterController("noting", [](const transport::ControllerConfig& config) {
+    return transport::ControllerPtr(new Noting<kTwin>(config));
+  });
+  outages.clear();
+  SharedBottleneck network({.rate = 100_mbps,
+                            .delay = 10_ms,
+                            .queue_bytes = 250'000,
+                            .payload_bytes = 1'408,
+                            .cut = cut,
+                            .cuts = cuts});
+  network.add("noting", 20_ms);
+  network.run_until(TimeNs{(cuts + 3) * int64_t{1'000'000'000}});
+  return outages;
+}
+
+// RFC 9438, 4.8, and RFC 9002, 7.6: the losses have reduced the threshold to seven tenths, once;
+// the time-outs reduce the window, and it comes back to the threshold after each outage.
+TEST(SpanCut, AnOutageReducesCubicsThresholdOnce) {
+  struct Row {
+    TimeNs cut;
+    int cuts;
+  };
+  for (const Row& row : {Row{30_ms, 3}, {50_ms, 3}, {300_ms, 3}, {1_s, 1}}) {
+    const std::vector<Outage> found = Outages<false>(row.cut, row.cuts);
+    EXPECT_EQ(found.size(), static_cast<size_t>(row.cuts)) << ToText(row.cut);
+    for (const Outage& outage : found) {
+      EXPECT_NEAR(outage.threshold, 0.7 * outage.window, 1'506) << ToText(row.cut);
+    }
+    const std::vector<Outage> twice = Outages<true>(row.cut, 1);
+    ASSERT_EQ(twice.size(), 1u) << ToText(row.cut);
+    EXPECT_LE(twice[0].threshold, 0.5 * twice[0].window) << ToText(row.cut);
   }
 }
 

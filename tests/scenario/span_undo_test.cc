@@ -82,19 +82,15 @@ TEST(SpanUndo, TheOthersGainByItToo) {
   struct Row {
     std::string congestion;
     double stall, detour;  // least parts of the link
-    bool gains_by_detour;
   };
-  for (const Row& row :
-       {Row{"bbr", 0.97, 0.98, true}, {"swift", 0.9, 0.98, false}, {"dcqcn", 0.97, 0.98, true}}) {
+  for (const Row& row : {Row{"bbr", 0.97, 0.98}, {"swift", 0.9, 0.98}, {"dcqcn", 0.97, 0.98}}) {
     const BottleneckOptions stalls{.stall = 25_ms}, detours{.detour = 25_ms};
     const double stall = Goodput(row.congestion, stalls);
     const double detour = Goodput(row.congestion, detours);
     EXPECT_GE(stall, row.stall * kMost) << row.congestion;
     EXPECT_GE(detour, row.detour * kMost) << row.congestion;
     EXPECT_GT(stall, Goodput("keeping " + row.congestion, stalls)) << row.congestion;
-    const double kept = Goodput("keeping " + row.congestion, detours);
-    EXPECT_GE(detour, kept) << row.congestion;
-    EXPECT_EQ(detour > kept, row.gains_by_detour) << row.congestion;
+    EXPECT_GT(detour, Goodput("keeping " + row.congestion, detours)) << row.congestion;
   }
 }
 
@@ -116,7 +112,7 @@ TEST(SpanUndo, LostFlightsKeepTheirReductions) {
   for (const std::string name : {"cubic", "bbr", "swift", "dcqcn"}) {
     EXPECT_EQ(Goodput(name, cut), Goodput("keeping " + name, cut)) << name;
   }
-  EXPECT_LE(Goodput("cubic", cut), 0.5 * kMost);
+  EXPECT_LE(Goodput("cubic", cut), 0.6 * kMost);
 }
 
 }  // namespace

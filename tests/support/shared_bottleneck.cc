@@ -47,7 +47,7 @@ link::DirectionSpec SharedWire(const BottleneckOptions& options) {
   if (options.detour.ns > 0) AddDetours(options.detour, spec);
   if (options.loss > 0) spec.lanes[0].loss.kind = link::LossKind::kBernoulli;
   spec.lanes[0].loss.probability = options.loss;
-  for (int64_t second = 1; options.cut.ns > 0 && second <= 60; ++second) {
+  for (int64_t second = 1; options.cut.ns > 0 && second <= options.cuts; ++second) {
     spec.timeline.push_back(
         {TimeNs{second * 1'000'000'000}, false, link::Cut{.duration = options.cut}});
   }

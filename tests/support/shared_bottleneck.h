@@ -23,7 +23,8 @@ struct BottleneckOptions {
   uint32_t payload_bytes = 4096;     // of Span's datagrams and TCP's segments
   TimeNs stall{};                    // once a second nothing arrives for so long, then all at once
   double loss = 0;                   // of each packet by itself, in the fiber
-  TimeNs cut{};                      // once a second everything is lost for so long
+  TimeNs cut{};                      // once a second everything is lost for so long,
+  int cuts = 60;                     // for so many seconds
   TimeNs detour{};  // for 1 ms each second packets take so much longer, and others overtake them
 };
 

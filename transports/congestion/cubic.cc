@@ -1,8 +1,11 @@
 // CUBIC (RFC 9438) with HyStart++ (RFC 9406), paced.
 //
-// A loss, or a CE mark, reduces the window once per round trip. Pacing is at 2 x window / RTT in
-// slow start and 1.2 x in congestion avoidance, as Linux does. A reduction by losses that were none
-// is undone (RFC 9438, 4.9.2, after time-outs too), slow start included. Not modelled: proportional
+// A loss, or a CE mark, reduces the window once per congestion event, which lasts until something
+// that left after the reaction is acknowledged (RFC 9002, 7.3.2): an outage is one, however often
+// the timer goes off in it. A time-out reduces nothing by itself, for its losses have been told; it
+// begins slow start anew, to the threshold of the event (RFC 9438, 4.8). Pacing is at 2 x window /
+// RTT in slow start and 1.2 x in congestion avoidance, as Linux does. A reduction by losses that
+// were none is undone (4.9.2, after time-outs too), slow start included. Not modelled: proportional
 // rate reduction (RFC 6937; the endpoint is paced, so a halved window does not burst).
 //
 // `cubic-linux` is what tcp_cubic.c of Linux 6.18 does where no qdisc paces (fq does, and little
@@ -111,20 +114,19 @@ class Cubic final : public Controller {
         window_(kInitialPackets * packet_),
         rtt_(config.initial_rtt) {}
 
-  void on_sent(const SentInfo& sent) override {
-    if (static_cast<double>(sent.inflight) + packet_ >= window_) last_full_ = sent.now;
-  }
+  void on_sent(const SentInfo& sent) override { use_.on_sent(sent, packet_, window_); }
 
   void on_ack(const AckInfo& ack) override {
     rtt_ = ack.smoothed_rtt;
-    silent_ = false;
+    const bool full = use_.full(ack);
     const bool new_round = rounds_.on_ack(ack);
     const TimeNs sent = ack.rtt == kNever ? ack.now - ack.smoothed_rtt : ack.now - ack.rtt;
     if (ack.ecn_marked > 0 && reduce(ack.now, sent)) before_.reset();
     if (!guard_.may_react(sent)) return;  // recovering: what is acknowledged tells of the past
+    event_ = event_ && ack.packets == 0;
     if (window_ < threshold_) {
-      slow_start(ack, new_round);
-    } else if (ack.now - last_full_ <= ack.smoothed_rtt) {
+      slow_start(ack, new_round, full);
+    } else if (full) {
       avoid_congestion(ack);
     }
     window_ = std::min(window_, static_cast<double>(config_.max_window));
@@ -132,9 +134,10 @@ class Cubic final : public Controller {
 
   void on_loss(const LossInfo& loss) override {
     if (loss.first) {
-      before_ = {window_, threshold_, window_max_, window_reno_, k_s_, epoch_, lost_, guard_};
+      before_ = {window_, threshold_, window_max_, window_reno_, k_s_,
+                 epoch_,  lost_,      guard_,      event_};
     }
-    if (!silent_) reduce(loss.now, loss.sent);
+    if (!event_) reduce(loss.now, loss.sent);
   }
 
   void on_spurious(TimeNs /*now*/) override {
@@ -147,15 +150,14 @@ class Cubic final : public Controller {
     epoch_ = before_->epoch;
     lost_ = before_->lost;
     guard_ = before_->guard;
+    event_ = before_->event;
   }
 
-  // RFC 5681, 3.1: the threshold is that of one reduction, and where nothing has been acknowledged
-  // since the last time-out it holds.
   void on_timeout(TimeNs now) override {
-    if (!silent_ && !guard_.reacted_at(now)) reduce(now, now);
-    silent_ = true;
     window_ = kMinPackets * packet_;
-    guard_.react(now);
+    window_max_ = 0;  // the curve begins flat where slow start ends
+    epoch_ = kNever;
+    begin_event(now);
   }
 
   uint64_t window_bytes() const override { return static_cast<uint64_t>(window_); }
@@ -175,11 +177,17 @@ class Cubic final : public Controller {
     TimeNs epoch;
     bool lost;
     ReactionGuard guard;
+    bool event;
   };
+
+  void begin_event(TimeNs now) {
+    guard_.react(now);
+    event_ = true;
+  }
 
   bool reduce(TimeNs now, TimeNs sent) {
     if (!guard_.may_react(sent)) return false;
-    guard_.react(now);
+    begin_event(now);
     lost_ = true;
     // Fast convergence: a flow that is losing ground lets go of more.
     window_max_ = window_ < window_max_ ? window_ * (1 + kBeta) / 2 : window_;
@@ -191,7 +199,7 @@ class Cubic final : public Controller {
 
   // HyStart++ is for the first slow start only (RFC 9406, 4.3): after a time-out the threshold says
   // where to end. Linux' own is for each.
-  void slow_start(const AckInfo& ack, bool new_round) {
+  void slow_start(const AckInfo& ack, bool new_round, bool full) {
     const bool first = threshold_ == kUnknown;
     if (linux_ ? linux_hystart_.on_ack(ack, new_round) &&
                      window_ >= LinuxHyStart::kLowPackets * packet_
@@ -199,7 +207,7 @@ class Cubic final : public Controller {
       threshold_ = window_;
       return;
     }
-    if (ack.now - last_full_ > ack.smoothed_rtt) return;
+    if (!full) return;
     const double gain = first && hystart_.conservative() ? 0.25 : 1;
     window_ = std::min(window_ + gain * static_cast<double>(ack.bytes), threshold_);
   }
@@ -234,10 +242,10 @@ class Cubic final : public Controller {
   double window_reno_ = 0;
   double k_s_ = 0;
   TimeNs epoch_ = kNever;  // start of this congestion avoidance; kNever: not begun
-  TimeNs last_full_{};     // when the window last held the sender back
-  bool silent_ = false;    // since the last time-out
+  bool event_ = false;     // nothing that left since its reaction has been acknowledged
   TimeNs rtt_;
   RoundCounter rounds_;
+  WindowUse use_;
   ReactionGuard guard_;
   std::optional<Before> before_;  // the present episode of losses
   HyStart hystart_;

@@ -1,4 +1,5 @@
-// What most controllers share: round trips, one reaction to congestion in each, a window's pace.
+// What most controllers share: round trips, one reaction to congestion in each, whether the window
+// is used, its pace.
 #pragma once
 
 #include <algorithm>
@@ -31,11 +32,30 @@ class RoundCounter {
 class ReactionGuard {
  public:
   bool may_react(TimeNs packet_sent) const { return packet_sent >= reacted_; }
-  bool reacted_at(TimeNs now) const { return reacted_ == now; }
   void react(TimeNs now) { reacted_ = now; }
 
  private:
   TimeNs reacted_{};
+};
+
+// Whether a flight was as large as the window let it be; only then does the window grow (RFC 9438,
+// 4.2). Counted in bytes delivered, as rounds are: one packet's ACK may be a round trip and more
+// behind it.
+class WindowUse {
+ public:
+  void on_sent(const SentInfo& sent, double packet, double window) {
+    if (static_cast<double>(sent.inflight) + packet >= window) {
+      full_until_ = delivered_ + sent.inflight;
+    }
+  }
+  bool full(const AckInfo& ack) {
+    delivered_ = ack.delivered;
+    return delivered_ <= full_until_;
+  }
+
+ private:
+  uint64_t delivered_ = 0;
+  uint64_t full_until_ = 0;
 };
 
 // A window spread over a round trip, times `gain`; at most `ceiling` where there is one. The

@@ -39,12 +39,11 @@ class Swift final : public Controller {
         window_(kInitialPackets * packet_),
         rtt_(config.initial_rtt) {}
 
-  void on_sent(const SentInfo& sent) override {
-    if (static_cast<double>(sent.inflight) + packet_ >= usable_window()) last_full_ = sent.now;
-  }
+  void on_sent(const SentInfo& sent) override { use_.on_sent(sent, packet_, usable_window()); }
 
   void on_ack(const AckInfo& ack) override {
     rtt_ = ack.smoothed_rtt;
+    const bool full = use_.full(ack);
     if (rounds_.on_ack(ack)) begin_round(ack.now);
     if (ack.rtt == kNever) return;
     if (ack.rtt <= minimum_) {
@@ -63,7 +62,7 @@ class Swift final : public Controller {
         decrease(ack.now, 1 - kBeta * excess);
         before_.reset();
       }
-    } else if (ack.now - last_full_ <= ack.smoothed_rtt) {
+    } else if (full) {
       increase(static_cast<double>(ack.bytes));
     }
   }
@@ -151,9 +150,9 @@ class Swift final : public Controller {
   TimeNs minimum_ = kNever;
   TimeNs minimum_seen_{};
   TimeNs drain_minimum_ = kNever;
-  TimeNs last_full_{};
   TimeNs rtt_;
   RoundCounter rounds_;
+  WindowUse use_;
   ReactionGuard guard_;
   std::optional<Before> before_;  // the present episode of losses
 };

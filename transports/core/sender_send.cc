@@ -86,7 +86,8 @@ Sender::Work Sender::next_work(TimeNs now) {
 bool Sender::may_send(const SendPath& path, bool repair) const {
   return path.next - path.unsettled < setup_.window &&
          (repair || losses_used_ + inflight_ < losses_.size()) &&
-         path.shared->has_room(setup_.payload_bytes + config_.overhead_bytes + kMaxHeaderBytes);
+         path.shared->has_room(setup_.payload_bytes + config_.overhead_bytes +
+                               HeaderBytes({.type = PacketType::kData}));
 }
 
 // A path that has twice not answered gets nothing but probes while another one does.
