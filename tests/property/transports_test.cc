@@ -1,5 +1,6 @@
 // Every transport against the conformance suite, and against itself where only it has a rule.
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -274,6 +275,58 @@ TEST(UdpTransport, ConformsWithEveryRecoveryAndController) {
     const auto b = OpenUdp(recovery, congestion, static_cast<size_t>(paths), gso, 2);
     ExpectConforming(*a, *b);
   }
+}
+
+std::unique_ptr<udp::UdpTransport> OpenUdpAt(const char* local, uint32_t payload, TimeNs timeout) {
+  transport::SpanConfig config;
+  config.payload_bytes = payload;
+  config.controller.rate = 1_gbps;
+  config.granularity = udp::UdpTransport::kGranularity;
+  config.timeout = timeout;
+  udp::UdpConfig udp;
+  udp.local = {*ParseSocketAddress(local)};
+  return *udp::UdpTransport::Open(udp, *transport::Span::Create(config),
+                                  {"span", 1u << 30, 32, 0, {}});
+}
+
+// Control packets fit, so that both sides would go on for ever.
+TEST(UdpTransport, DatagramsLongerThanThePathTakesFailTheCommAndAreNamed) {
+  const auto a = OpenUdpAt("[::1]:0", 4000, 10_s), b = OpenUdpAt("[::1]:0", 4000, 10_s);
+  const int mtu = 1500;
+  setsockopt(a->socket(0).descriptor(), IPPROTO_IPV6, IPV6_MTU, &mtu, sizeof mtu);
+  transport::Handle handle;
+  const auto listener = b->listen(handle);
+  const auto send = *a->connect(handle);
+  std::optional<transport::CommId> receive;
+  const TimeNs end = a->now() + 20_s;
+  std::vector<uint8_t> data(100'000);
+  bool posted = false;
+  while (a->now() < end && a->state(send) != transport::CommState::kFailed) {
+    a->progress(a->now() + 1_ms);
+    b->progress(b->now() + 1_ms);
+    if (!receive) {
+      receive = b->accept(*listener);
+      if (receive) b->post_recv(*receive, {data.data(), data.size(), 0}, 0);
+    }
+    if (!posted && a->state(send) == transport::CommState::kReady) {
+      posted = a->post_send(send, {data.data(), data.size(), 0}, 0).has_value();
+    }
+  }
+  EXPECT_LT(a->now(), end);
+  EXPECT_NE(a->failure(send).find("too long"), std::string::npos) << a->failure(send);
+  EXPECT_NE(a->failure(send).find("--payload"), std::string::npos) << a->failure(send);
+}
+
+TEST(UdpTransport, APeerWhoseHostSaysThatNobodyReceivesIsNamed) {
+  const auto a = OpenUdpAt("127.0.0.1:0", 1400, 300_ms);
+  transport::Handle handle;
+  ASSERT_TRUE(OpenUdpAt("127.0.0.1:0", 1400, 1_s)->listen(handle));
+  const auto send = *a->connect(handle);
+  for (int i = 0; i < 100 && a->state(send) != transport::CommState::kFailed; ++i) {
+    a->progress(a->now() + 100_ms);
+  }
+  EXPECT_NE(a->failure(send).find("nobody receives at 127.0.0.1:"), std::string::npos)
+      << a->failure(send);
 }
 
 TEST(UdpTransport, BadConfigurationsAreErrors) {

@@ -55,6 +55,45 @@ TEST(SpanSession, APeerThatVanishesIsAnErrorInBoundedTime) {
   }
 }
 
+TEST(SpanSession, ADriversTroubleEndsOnlyTheCommsOfItsRoute) {
+  for (const bool everywhere : {false, true}) {
+    SpanPair pair(Quiet());
+    ASSERT_TRUE(pair.connect(1_s));
+    const Route own = pair.span_a->path(0).route();
+    Route other = own;
+    other.local = 7;
+    pair.span_a->on_trouble(pair.network.now(), {&other, "elsewhere", true});
+    pair.span_a->on_trouble(pair.network.now(), {&own, "for a while", false});
+    EXPECT_EQ(pair.a->state(pair.comm_a), CommState::kReady);
+    pair.span_a->on_trouble(pair.network.now(), {everywhere ? nullptr : &own, "a reason", true});
+    EXPECT_EQ(pair.a->state(pair.comm_a), CommState::kFailed);
+    EXPECT_EQ(pair.a->failure(pair.comm_a), "a reason");
+  }
+}
+
+// But what was before the peer was last heard of is no reason any more.
+TEST(SpanSession, ASilentPeersFailureSaysWhatTheDriverCouldNotSend) {
+  for (const bool heard_since : {false, true}) {
+    SpanPair pair(Quiet());
+    ASSERT_TRUE(pair.connect(1_s));
+    const auto trouble = [&] {
+      const Route route = pair.span_a->path(0).route();
+      pair.span_a->on_trouble(pair.network.now(), {&route, "a firewall", false});
+    };
+    if (heard_since) trouble();
+    ASSERT_TRUE(pair.b->post_recv(*pair.comm_b, {nullptr, 100'000'000}, 0));
+    ASSERT_TRUE(pair.a->post_send(pair.comm_a, {nullptr, 100'000'000}, 0));
+    pair.network.run_until(pair.network.now() + 100_ms);
+    pair.b->vanish();
+    pair.network.run_until(pair.network.now() + 100_ms);
+    if (!heard_since) trouble();
+    pair.network.run_until(pair.network.now() + 5_s);
+    EXPECT_EQ(Contains(pair.a->failure(pair.comm_a), "a firewall"), !heard_since)
+        << pair.a->failure(pair.comm_a);
+    EXPECT_TRUE(Contains(pair.a->failure(pair.comm_a), "has not answered for 2 s"));
+  }
+}
+
 TEST(SpanSession, AnIdleConnectionIsNotGivenUp) {
   SpanPair pair(Quiet());
   ASSERT_TRUE(pair.connect(1_s));

@@ -1,9 +1,11 @@
 // Trains over loopback: what the kernel cuts and glues must be the same datagrams, with their
 // marks.
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <numeric>
 #include <string>
@@ -122,8 +124,96 @@ TEST(UdpSocket, ATrainThatCannotGoIsCountedAndSkipped) {
                                      {&to.local(), {&fits, 1}, 100, Ecn::kNotEct}}};
   EXPECT_EQ(from.send(trains), 1u);
   EXPECT_EQ(from.counters().send_errors, 1u);
+  const auto refusal = from.take_refusal();
+  ASSERT_TRUE(refusal);
+  EXPECT_TRUE(refusal->to == to.local());
+  EXPECT_FALSE(from.take_refusal()) << "told once";
   EXPECT_EQ(from.send(std::span(trains).subspan(1)), 1u);
   EXPECT_EQ(ReceiveAll(to, 1).size(), 1u);
+}
+
+void Says(const std::string& text, const char* what) {
+  EXPECT_NE(text.find(what), std::string::npos) << text;
+}
+
+// Where a path takes less than a datagram, single or in a train.
+TEST(UdpSocket, NamesADatagramThatIsTooLong) {
+  const int mtu = 1280;
+  for (const size_t bytes : {2000u, 4000u}) {
+    Socket from = OpenAt("[::1]:0");
+    Socket to = OpenAt("[::1]:0");
+    setsockopt(from.descriptor(), IPPROTO_IPV6, IPV6_MTU, &mtu, sizeof mtu);
+    const std::vector<std::byte> data = Counting(bytes);
+    const iovec part{const_cast<std::byte*>(data.data()), data.size()};
+    const Train train{&to.local(), {&part, 1}, 2000, Ecn::kNotEct};
+    ASSERT_EQ(from.send({&train, 1}), 1u);
+    const auto refusal = from.take_refusal();
+    ASSERT_TRUE(refusal);
+    EXPECT_EQ(refusal->bytes, 2000u);
+    if (bytes == 2000) {
+      EXPECT_EQ(refusal->error, EMSGSIZE);
+      EXPECT_TRUE(IsForGood(*refusal));
+    }
+  }
+}
+
+TEST(UdpSocket, ExplainsWhatToChange) {
+  Refusal refusal{EMSGSIZE, *ParseSocketAddress("10.0.0.2:7000"), 4000, {}};
+  const std::string local = Explain(refusal, PathMtu{1500, "eth0", 1500});
+  Says(local, "a datagram of 4000 B is too long: it is 4028 B with its IP header");
+  Says(local, "the MTU of eth0 is 1500");
+  Says(local, "lower --payload by 2528 or more");
+  Says(Explain(refusal, PathMtu{1500, "eth0", 9000}),
+       "the path to 10.0.0.2 takes 1500, less than eth0's MTU of 9000");
+  Says(Explain(refusal, std::nullopt), "--payload");
+  refusal.to = *ParseSocketAddress("[fd00::2]:7000");
+  Says(Explain(refusal, PathMtu{1500, "eth0", 1500}), "4048 B");
+  refusal.error = EPERM;
+  Says(Explain(refusal, std::nullopt), "firewall");
+  refusal.error = ENETUNREACH;
+  Says(Explain(refusal, std::nullopt),
+       "no way there from the local address (ENETUNREACH; ip route get fd00::2)");
+  EXPECT_FALSE(IsForGood(refusal));
+}
+
+TEST(UdpSocket, FindsThePathsMtu) {
+  const auto path = FindMtu(*ParseSocketAddress("127.0.0.1:0"), *ParseSocketAddress("127.0.0.1:9"));
+  ASSERT_TRUE(path);
+  EXPECT_EQ(path->interface, "lo");
+  EXPECT_GE(path->bytes, 1280u);
+  EXPECT_LE(path->bytes, path->interface_bytes);
+  EXPECT_TRUE(IsTooLong(path->bytes - 27, *ParseSocketAddress("127.0.0.1:9"), *path));
+  EXPECT_FALSE(IsTooLong(path->bytes - 28, *ParseSocketAddress("127.0.0.1:9"), *path));
+}
+
+// What comes back by ICMP is of another datagram than the one that is being sent: none is lost.
+TEST_P(BothVersions, ToldByIcmpThatNobodyReceives) {
+  Socket from = OpenAt(GetParam());
+  Socket to = OpenAt(GetParam());
+  Address nobody;
+  {
+    const Socket gone = OpenAt(GetParam());
+    nobody = gone.local();
+  }
+  const std::vector<std::byte> data = Counting(100);
+  const iovec part{const_cast<std::byte*>(data.data()), data.size()};
+  const std::array<Train, 2> trains{
+      {{&nobody, {&part, 1}, 100, Ecn::kNotEct}, {&to.local(), {&part, 1}, 100, Ecn::kNotEct}}};
+  size_t sent = 0;
+  for (int calls = 0; sent < 2 && calls < 10; ++calls) {
+    sent += from.send(std::span(trains).subspan(sent));
+  }
+  ASSERT_EQ(sent, 2u);
+  EXPECT_EQ(ReceiveAll(to, 1).size(), 1u);
+  EXPECT_EQ(from.counters().send_errors, 0u);
+  pollfd watched{from.descriptor(), POLLIN, 0};
+  from.read_errors();
+  EXPECT_EQ(poll(&watched, 1, 0), 0) << "nothing is left that would wake a sleeper for ever";
+  const auto refusal = from.take_refusal();
+  ASSERT_TRUE(refusal);
+  EXPECT_EQ(refusal->error, ECONNREFUSED);
+  EXPECT_TRUE(refusal->to == nobody);
+  Says(Explain(*refusal, std::nullopt), ("nobody receives at " + ToText(nobody)).c_str());
 }
 
 TEST(UdpSocket, AnAddressInUseIsAnError) {

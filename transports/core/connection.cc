@@ -113,12 +113,24 @@ void Connection::on_timeout(TimeNs now) {
   if (close_at_ <= now) send_close(now);
   if (state_ != CommState::kReady) return;
   if (pending() && silence_limit() <= now) {
-    return fail(now,
-                "the peer has not answered for " + ToText(config_.timeout) +
-                    ": is it running, and does the path carry datagrams both ways?",
-                Reason::kNone);
+    const bool troubled = trouble_at_ > heard_at_;
+    return fail(
+        now,
+        "the peer has not answered for " + ToText(config_.timeout) + ": " +
+            (troubled ? trouble_ : "is it running, and does the path carry datagrams both ways?"),
+        Reason::kNone);
   }
   on_deadline(now);
+}
+
+void Connection::on_trouble(TimeNs now, const Trouble& trouble) {
+  const auto own = std::span(routes_).first(setup_.paths);
+  if (trouble.route != nullptr && std::find(own.begin(), own.end(), *trouble.route) == own.end()) {
+    return;
+  }
+  if (trouble.for_good) return fail(now, std::string(trouble.why), Reason::kNone);
+  trouble_ = trouble.why;
+  trouble_at_ = now;
 }
 
 TimeNs Connection::next_deadline() const {

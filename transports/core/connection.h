@@ -113,6 +113,7 @@ class Connection {
 
   Drop on_packet(const Packet& packet);
   void on_timeout(TimeNs now);
+  void on_trouble(TimeNs now, const Trouble& trouble);
   TimeNs next_deadline() const;
   // One datagram that leaves at `horizon` or before; false if there is none.
   bool transmit(TimeNs now, TimeNs horizon, TxSlot& slot);
@@ -154,6 +155,8 @@ class Connection {
 
   CommState state_ = CommState::kReady;
   std::string failure_;
+  std::string trouble_;  // what the driver could last not do for us
+  TimeNs trouble_at_{INT64_MIN};
   ControlQueue control_;
   struct ControlNumbers {
     uint64_t next = 0;

@@ -46,6 +46,7 @@ struct Address {
 struct Route {
   Address peer;
   uint32_t local = 0;
+  friend bool operator==(const Route&, const Route&) = default;
 };
 
 struct RxView {
@@ -80,6 +81,13 @@ struct TxSlot {
   uint32_t bytes() const { return header_bytes + payload.bytes + trailer_bytes; }
 };
 
+// What a driver cannot do, in words for a person.
+struct Trouble {
+  const Route* route = nullptr;  // where it cannot send to; null: it can send and receive no more
+  std::string_view why;
+  bool for_good = false;  // the comms concerned fail now; else `why` is said where a peer is silent
+};
+
 struct Sent {
   uint64_t id = 0;
   TimeNs actual{};  // when it left; feeds RTTs
@@ -102,6 +110,8 @@ class Endpoint {
   // Once for every slot with an id, in any order, before its payload may change.
   virtual void on_sent(TimeNs now, std::span<const Sent> sent) = 0;
   virtual void on_timeout(TimeNs now) = 0;
+  // Without it, only the peer's silence tells.
+  virtual void on_trouble(TimeNs /*now*/, const Trouble& /*trouble*/) {}
   // When on_timeout or poll_transmit will next have something to do; O(1).
   virtual TimeNs next_deadline() const = 0;
   // Hints that something has changed; the truth is in state() and test().

@@ -314,6 +314,18 @@ void Span::on_timeout(TimeNs now) {
   update();
 }
 
+void Span::on_trouble(TimeNs now, const Trouble& trouble) {
+  for (Slot& slot : slots()) {
+    if (!slot.used) continue;
+    if (slot.connection) {
+      slot.connection->on_trouble(now, trouble);
+    } else {
+      handshake_trouble(slot, trouble);
+    }
+  }
+  update();
+}
+
 void Span::update() {
   TimeNs next = stateless_.empty() ? kNever : TimeNs{INT64_MIN};
   for (Slot& slot : slots()) {

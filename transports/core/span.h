@@ -31,6 +31,7 @@ class Span final : public Endpoint {
   size_t poll_transmit(TimeNs now, TimeNs horizon, std::span<TxSlot> slots) override;
   void on_sent(TimeNs now, std::span<const Sent> sent) override;
   void on_timeout(TimeNs now) override;
+  void on_trouble(TimeNs now, const Trouble& trouble) override;
   TimeNs next_deadline() const override { return deadline_; }
   std::optional<Event> poll_event() override { return events_.pop(); }
 
@@ -65,6 +66,7 @@ class Span final : public Endpoint {
     uint64_t own_id = 0;
     uint64_t peer_id = 0;
     std::string failure;
+    std::string trouble;         // of the driver, while there is no connection
     uint32_t payload_bytes = 0;  // negotiated, by the server
     uint32_t window = 0;
     // Handshake
@@ -98,6 +100,8 @@ class Span final : public Endpoint {
   void send_accept(const Packet& packet, const Slot& slot);
   uint64_t cookie_for(const Packet& packet, uint32_t time) const;
   void handshake_timeout(TimeNs now, Slot& slot);
+  void handshake_trouble(Slot& slot, const Trouble& trouble);
+  void handshake_fails(Slot& slot, std::string why);
   Path* path_for(const Route& route, TimeNs rtt);
   Slot* find(CommId comm);
   const Slot* find(CommId comm) const;

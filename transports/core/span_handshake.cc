@@ -56,11 +56,24 @@ void Span::send_hello(TimeNs now, Slot& slot) {
 void Span::handshake_timeout(TimeNs now, Slot& slot) {
   if (slot.state != CommState::kConnecting || slot.retry_at > now) return;
   if (slot.give_up_at > now) return send_hello(now, slot);
+  handshake_fails(
+      slot, "the peer does not answer: " +
+                (slot.trouble.empty() ? "is it running, with the same MAC key if any, and does the "
+                                        "path carry datagrams both ways?"
+                                      : slot.trouble));
+}
+
+void Span::handshake_trouble(Slot& slot, const Trouble& trouble) {
+  if (slot.state != CommState::kConnecting) return;
+  if (trouble.route != nullptr && *trouble.route != slot.routes[0]) return;
+  if (trouble.for_good) return handshake_fails(slot, std::string(trouble.why));
+  slot.trouble = trouble.why;
+}
+
+void Span::handshake_fails(Slot& slot, std::string why) {
   slot.state = CommState::kFailed;
   slot.retry_at = kNever;
-  slot.failure =
-      "the peer does not answer: is it running, with the same MAC key if any, and does the path "
-      "carry datagrams both ways?";
+  slot.failure = std::move(why);
   events_.push({Event::Kind::kFailed, comm_of(slot)});
 }
 
@@ -182,10 +195,7 @@ Drop Span::on_answer(const Packet& packet, Slot& slot) {
       send_hello(packet.at, slot);
       return Drop::kNone;
     case PacketType::kRefuse:
-      slot.state = CommState::kFailed;
-      slot.retry_at = kNever;
-      slot.failure = std::string(ToText(header.reason));
-      events_.push({Event::Kind::kFailed, comm_of(slot)});
+      handshake_fails(slot, std::string(ToText(header.reason)));
       return Drop::kNone;
     default:
       if (header.paths != slot.routes.size() || header.payload_bytes > config_.payload_bytes ||

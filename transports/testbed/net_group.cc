@@ -103,6 +103,10 @@ Result<void> NetGroup::connect(std::span<const collectives::Plan> plans,
     sends.push_back(*comm);
     executor_->add_send_lane(lane, *comm);
   }
+  const auto cannot_connect = [&](size_t i) {
+    return Fail(ErrorCode::kIo, fmt::format("connecting to rank {}: {}", plan.sends[i].peer,
+                                            transport_->failure(sends[i])));
+  };
   const TimeNs end = transport_->now() + timeout_;
   for (size_t lane = 0; lane < plan.receives.size();) {
     if (const auto comm = transport_->accept(listeners[lane])) {
@@ -110,6 +114,9 @@ Result<void> NetGroup::connect(std::span<const collectives::Plan> plans,
       executor_->add_receive_lane(plan.receives[lane], *comm);
       transport_->stop_listening(listeners[lane++]);
       continue;
+    }
+    for (size_t i = 0; i < sends.size(); ++i) {  // it tells more than the other's silence
+      if (transport_->state(sends[i]) == CommState::kFailed) return cannot_connect(i);
     }
     if (transport_->now() > end) {
       return Fail(ErrorCode::kIo, fmt::format("rank {} has not connected for {:.0f} s",
@@ -123,8 +130,7 @@ Result<void> NetGroup::connect(std::span<const collectives::Plan> plans,
       continue;
     }
     if (transport_->state(sends[i]) == CommState::kFailed || transport_->now() > end) {
-      return Fail(ErrorCode::kIo, fmt::format("connecting to rank {}: {}", plan.sends[i].peer,
-                                              transport_->failure(sends[i])));
+      return cannot_connect(i);
     }
     transport_->progress(transport_->now() + TimeNs{10'000'000});
   }

@@ -41,6 +41,7 @@ class QlogEndpoint final : public Endpoint, private Observer {
   size_t poll_transmit(TimeNs now, TimeNs horizon, std::span<TxSlot> slots) override;
   void on_sent(TimeNs now, std::span<const Sent> sent) override { span_->on_sent(now, sent); }
   void on_timeout(TimeNs now) override;
+  void on_trouble(TimeNs now, const Trouble& trouble) override { span_->on_trouble(now, trouble); }
   TimeNs next_deadline() const override { return span_->next_deadline(); }
   std::optional<Event> poll_event() override { return span_->poll_event(); }
 

@@ -1,6 +1,7 @@
 #include "transports/drivers/udp/socket.h"
 
 #include <fmt/format.h>
+#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <unistd.h>
@@ -92,9 +93,11 @@ Result<void> Socket::set_up(const Address& local, const SocketOptions& options) 
   if (local.storage.ss_family == AF_INET6) {
     SetOption(fd_, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
     SetOption(fd_, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO);
+    SetOption(fd_, IPPROTO_IPV6, IPV6_RECVERR, 1);
   } else {
     SetOption(fd_, IPPROTO_IP, IP_RECVTOS, 1);
     SetOption(fd_, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
+    SetOption(fd_, IPPROTO_IP, IP_RECVERR, 1);
   }
   segmentation_ = SetOption(fd_, SOL_UDP, UDP_SEGMENT, 0);
   SetOption(fd_, SOL_UDP, UDP_GRO, 1);
@@ -110,6 +113,7 @@ Socket& Socket::operator=(Socket&& other) noexcept {
   local_ = other.local_;
   segmentation_ = other.segmentation_;
   counters_ = other.counters_;
+  refusal_ = other.refusal_;
   return *this;
 }
 
@@ -138,17 +142,60 @@ size_t Socket::send(std::span<const Train> trains) {
       AddControl(header, SOL_UDP, UDP_SEGMENT, train.segment_bytes);
     }
   }
+  if (count == 0) return 0;
   const int sent = sendmmsg(fd_, buffers_->send.data(), static_cast<unsigned>(count), 0);
-  if (sent >= 0) return static_cast<size_t>(sent);
-  const bool full = errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == EINTR;
-  if (full || count == 0) return 0;
+  return sent >= 0 ? static_cast<size_t>(sent) : after_error(trains[0], errno);
+}
+
+// How many trains are done with: the first is, or is not.
+size_t Socket::after_error(const Train& train, int error) {
+  if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR) return 0;
+  if (error == ENOBUFS) {
+    ++counters_.queue_full;
+    return 1;
+  }
+  const bool is_train = train.segment_bytes < BytesOf(train.parts);
   // Linux cuts trains only for interfaces that compute checksums, and says so no earlier than this.
-  if (errno == EIO && trains[0].segment_bytes < BytesOf(trains[0].parts)) {
+  if (error == EIO && is_train) {
     segmentation_ = false;
     return 0;
   }
+  if (read_errors()) return 0;  // it may have been told of another
   ++counters_.send_errors;
+  // Before 6.13 Linux said EINVAL of a train whose datagrams are too long.
+  if (error == EINVAL && is_train) {
+    const auto path = FindMtu(local_, *train.to);
+    if (path && IsTooLong(train.segment_bytes, *train.to, *path)) error = EMSGSIZE;
+  }
+  refusal_ =
+      Refusal{error, *train.to, std::min<size_t>(train.segment_bytes, BytesOf(train.parts)), {}};
   return 1;
+}
+
+bool Socket::read_errors() {
+  bool told = false;
+  while (true) {
+    Address to;
+    Buffers::Control control;
+    msghdr header{};
+    header.msg_name = &to.storage;
+    header.msg_namelen = sizeof to.storage;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    if (recvmsg(fd_, &header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return told;
+    to.length = header.msg_namelen;
+    for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+      const bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR;
+      if (!v6 && (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_RECVERR)) continue;
+      const auto error = ControlValue<sock_extended_err>(c);
+      if (error.ee_origin != SO_EE_ORIGIN_ICMP && error.ee_origin != SO_EE_ORIGIN_ICMP6) continue;
+      told = true;
+      Refusal refusal{static_cast<int>(error.ee_errno), to, 0, {}};
+      refusal.teller.length = v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+      std::memcpy(&refusal.teller.storage, CMSG_DATA(c) + sizeof error, refusal.teller.length);
+      refusal_ = refusal;
+    }
+  }
 }
 
 size_t Socket::receive(std::span<Arrival> out) {
@@ -166,6 +213,7 @@ size_t Socket::receive(std::span<Arrival> out) {
   }
   const int arrived =
       recvmmsg(fd_, buffers_->receive.data(), static_cast<unsigned>(count), MSG_DONTWAIT, nullptr);
+  if (arrived < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) read_errors();
   size_t given = 0;
   for (int i = 0; i < arrived; ++i) {
     msghdr& header = buffers_->receive[i].msg_hdr;

@@ -5,6 +5,7 @@
 // byte stream that the kernel cuts (UDP_SEGMENT); with UDP_GRO the kernel hands arriving trains
 // back in the same form. Where the kernel has neither, trains are one datagram. Nothing blocks and
 // nothing allocates after Open. Not thread-safe: one thread per socket.
+// What the kernel will not send, and what others tell of it by ICMP, is a Refusal (refusal.h).
 // Sources: udp(7), Linux Documentation/networking/segmentation-offloads.rst; ECN by IP_TOS and
 // IPV6_TCLASS (RFC 3168). Datagrams carry "don't fragment". Not used: SO_TXTIME, which only the fq
 // and etf disciplines honour; trains are paced by the caller's timer.
@@ -15,10 +16,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
 
 #include "emulator/base/result.h"
 #include "transports/drivers/address.h"
+#include "transports/drivers/udp/refusal.h"
 
 namespace farspan::udp {
 
@@ -59,11 +63,16 @@ class Socket {
 
   // Sends a prefix of the trains and returns its length: less than asked when the kernel's buffer
   // is full (wait for writable), when it turns out that the interface cannot cut trains (they are
-  // one datagram from then on), or after a train that failed by itself (unreachable, too long),
-  // which is counted and skipped.
+  // one datagram from then on), when ICMP has told of an earlier datagram, or after a train that
+  // failed by itself (unreachable, too long) or that the interface's queue had no room for, which
+  // is counted and skipped.
   size_t send(std::span<const Train> trains);
   // Up to out.size() trains that have arrived.
   size_t receive(std::span<Arrival> out);
+  // After POLLERR, which stays until then: what ICMP has told. True if there was anything.
+  bool read_errors();
+  // The latest since the last call.
+  std::optional<Refusal> take_refusal() { return std::exchange(refusal_, std::nullopt); }
 
   int descriptor() const { return fd_; }
   const Address& local() const { return local_; }
@@ -71,6 +80,7 @@ class Socket {
 
   struct Counters {
     uint64_t send_errors = 0;  // trains that the kernel refused for good
+    uint64_t queue_full = 0;   // trains dropped, in part at least: the interface's queue was full
     uint64_t receive_overflow =
         0;                   // datagrams that the kernel dropped: the socket's buffer was full
     uint64_t truncated = 0;  // trains longer than a receive buffer, dropped
@@ -81,11 +91,13 @@ class Socket {
   struct Buffers;
   Socket() = default;
   Result<void> set_up(const Address& local, const SocketOptions& options);
+  size_t after_error(const Train& train, int error);
 
   int fd_ = -1;
   Address local_;
   bool segmentation_ = false;
   Counters counters_;
+  std::optional<Refusal> refusal_;
   std::unique_ptr<Buffers> buffers_;
 };
 

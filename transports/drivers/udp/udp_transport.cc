@@ -16,6 +16,7 @@ using transport::RxView;
 using transport::TxSlot;
 
 constexpr size_t kReceiveBatch = 32;
+constexpr TimeNs kTellAgain{100'000'000};
 
 transport::Address ToCore(const Address& address) {
   transport::Address out;
@@ -76,6 +77,7 @@ bool UdpTransport::receive(TimeNs now) {
   std::array<RxView, Socket::kSegmentsMax> views;
   for (size_t path = 0; path < sockets_.size(); ++path) {
     const size_t trains = sockets_[path].receive(arrivals);
+    tell_refusal(path);
     for (size_t i = 0; i < trains; ++i) {
       auto rest = std::as_bytes(arrivals[i].bytes);
       const transport::Route route{ToCore(*arrivals[i].from), static_cast<uint32_t>(path)};
@@ -108,6 +110,7 @@ size_t UdpTransport::transmit(std::span<const TxSlot> slots) {
     size_t same_path = 1;
     while (same_path < trains && rest[train_slots_[same_path]].route.local == path) ++same_path;
     const size_t sent = sockets_[path].send(std::span(trains_.data(), same_path));
+    tell_refusal(path);
     if (sent == 0) {
       full_ = path;
       break;
@@ -115,6 +118,21 @@ size_t UdpTransport::transmit(std::span<const TxSlot> slots) {
     first += train_slots_[sent];
   }
   return first;
+}
+
+// Of one kind, not more often than a person can read.
+void UdpTransport::tell_refusal(size_t path) {
+  const auto refusal = sockets_[path].take_refusal();
+  if (!refusal) return;
+  const TimeNs at = now();
+  const bool same = refusal->error == told_.error && refusal->to == told_.to;
+  if (same && at - told_at_ < kTellAgain) return;
+  told_ = *refusal;
+  told_at_ = at;
+  const transport::Route route{ToCore(refusal->to), static_cast<uint32_t>(path)};
+  const bool for_good = IsForGood(*refusal);
+  const std::string why = Explain(*refusal, FindMtu(sockets_[path].local(), refusal->to));
+  endpoint().on_trouble(at, {&route, why, for_good});
 }
 
 size_t UdpTransport::build_trains(std::span<const TxSlot> slots) {
@@ -166,7 +184,12 @@ void UdpTransport::wait(TimeNs until, bool for_room) {
   }
   const int64_t ns = until == kNever ? 0 : std::max<int64_t>((until - now()).ns, 0);
   const timespec at_most{ns / 1'000'000'000, ns % 1'000'000'000};
-  ppoll(watched.data(), sockets_.size(), until == kNever ? nullptr : &at_most, nullptr);
+  if (ppoll(watched.data(), sockets_.size(), until == kNever ? nullptr : &at_most, nullptr) <= 0) {
+    return;
+  }
+  for (size_t i = 0; i < sockets_.size(); ++i) {
+    if ((watched[i].revents & POLLERR) != 0 && sockets_[i].read_errors()) tell_refusal(i);
+  }
 }
 
 }  // namespace farspan::udp

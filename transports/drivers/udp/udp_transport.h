@@ -42,10 +42,13 @@ class UdpTransport final : public transport::DatagramTransport {
   void wait(TimeNs until, bool for_room) override;
   size_t build_trains(std::span<const transport::TxSlot> slots);
   size_t extend_train(std::span<const transport::TxSlot> slots, size_t& part);
+  void tell_refusal(size_t path);
 
   bool gso_;
   std::vector<Socket> sockets_;
   size_t full_ = 0;  // the path that transmit() found no room on
+  Refusal told_;     // the last refusal that the endpoint was told of
+  TimeNs told_at_{};
   std::array<iovec, 3 * kSlots> parts_;
   std::array<Train, Socket::kBatchMax> trains_;
   std::array<Address, Socket::kBatchMax> destinations_;
