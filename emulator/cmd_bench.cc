@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "emulator/base/units.h"
+#include "emulator/cli/write_text.h"
 #include "emulator/commands.h"
 #include "emulator/dpdk/bench.h"
 #include "emulator/dpdk/certificate.h"
@@ -135,11 +136,7 @@ Result<void> Run(const std::vector<dpdk::BenchCase>& cases, dpdk::Bench::Options
                               {"cpu", CpuModel()},
                               {"hugepages", (*bench)->hugepages()},
                               {"results", results}};
-  std::ofstream file(json_file);
-  file << document.dump(2) << '\n';
-  file.close();
-  if (!file) return Fail(ErrorCode::kIo, "cannot be written", json_file);
-  return {};
+  return WriteText(json_file, document.dump(2) + "\n", "--json");
 }
 
 }  // namespace

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
-#include <fstream>
 
 #include "emulator/base/units.h"
+#include "emulator/cli/write_text.h"
 #include "emulator/commands.h"
 #include "emulator/config_source.h"
 #include "emulator/control/server.h"
@@ -79,14 +79,6 @@ Result<config::EmulatorConfig> ConfigOf(const po::variables_map& values) {
   return config;
 }
 
-Result<void> WriteFile(const std::string& path, const std::string& content) {
-  std::ofstream file(path);
-  file << content << '\n';
-  file.close();
-  if (!file) return Fail(ErrorCode::kIo, "cannot be written", path);
-  return {};
-}
-
 Result<std::unique_ptr<control::ControlServer>> StartServer(dpdk::EngineView& view,
                                                             const config::EngineSpec& engine) {
   if (engine.http == "off") return nullptr;
@@ -123,7 +115,8 @@ int Run(const config::EmulatorConfig& config, const dpdk::EngineOptions& options
                capture->lost);
   }
   if (!certificate_file.empty()) {
-    if (auto written = WriteFile(certificate_file, certificate.json); !written) {
+    if (auto written = WriteText(certificate_file, certificate.json + "\n", "--certificate");
+        !written) {
       return cli::Report(written.error());
     }
   }

@@ -2,9 +2,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <fstream>
 #include <iterator>
 
+#include "emulator/cli/write_text.h"
 #include "emulator/commands.h"
 #include "emulator/config_source.h"
 #include "emulator/survey/rows.h"
@@ -62,14 +62,6 @@ Result<std::vector<survey::Row>> SurveyLinks(const config::EmulatorConfig& confi
   return rows;
 }
 
-Result<void> WriteJson(const std::string& path, const std::string& json) {
-  std::ofstream file(path);
-  file << json;
-  file.close();
-  if (!file) return Fail(ErrorCode::kIo, "cannot be written", path);
-  return {};
-}
-
 }  // namespace
 
 int CmdSimulate(const std::vector<std::string>& args) {
@@ -94,7 +86,7 @@ int CmdSimulate(const std::vector<std::string>& args) {
   fmt::print("Virtual time: the emulator's link model, with hosts and ports that take none.\n\n{}",
              survey::TableText(*rows));
   if (!json.empty()) {
-    const auto written = WriteJson(json, survey::TableJson(*rows, config->seed));
+    const auto written = WriteText(json, survey::TableJson(*rows, config->seed), "--json");
     if (!written) return cli::Report(written.error());
   }
   return survey::AllPass(*rows) ? cli::kExitGood : cli::kExitFailed;
