@@ -169,6 +169,10 @@ std::string AppliedText(const ordered_json& answer) {
   return text;
 }
 
+std::string ClearedText(const ordered_json& answer) {
+  return answer.at("applied").empty() ? "there are no rules\n" : AppliedText(answer);
+}
+
 std::string CatalogueText() {
   Rows rows{{"METRIC", "TYPE", "LABELS", "WHAT"}};
   for (const control::MetricInfo& m : control::MetricCatalogue()) {
@@ -320,7 +324,7 @@ constexpr Action kRuleActions[] = {
      "match action count nth every probability delay event from until for after name direction",
      AddRule, AppliedText},
     {"remove", 3, 3, "direction", RemoveRules, AppliedText},
-    {"clear", 2, 2, "direction", RemoveRules, AppliedText},
+    {"clear", 2, 2, "direction", RemoveRules, ClearedText},
 };
 
 constexpr const char* kChangeOptions[] = {"for", "position", "direction", "lane"};

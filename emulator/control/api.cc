@@ -314,8 +314,9 @@ Result<std::vector<Direction>> PlanRemoval(const EngineSnapshot& engine, std::st
     });
     if (has) directions.push_back(d->direction);
   }
-  // The engine says what there is instead.
-  if (directions.empty()) directions.push_back(request->target.directions.front()->direction);
+  // Nothing to clear is no error; of a name the engine says what there is instead.
+  if (directions.empty() && name)
+    directions.push_back(request->target.directions.front()->direction);
   return directions;
 }
 

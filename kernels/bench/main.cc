@@ -308,15 +308,26 @@ std::vector<Row> TimeAll(const Options& options, Device& device,
   return rows;
 }
 
-int Main(int argc, char** argv) {
-  const Options options = Parse(argc, argv);
-  const std::unique_ptr<Device> device = MakeDevice(options.device);
-  std::printf("device: %s\n", fsk_device_name(device->kind()));
+// Those whose name has `filter` in it.
+std::vector<std::unique_ptr<Case>> CasesOf(const std::string& filter) {
   std::vector<std::unique_ptr<Case>> cases = ElementCases();
   for (auto& operation : PacketCases()) cases.push_back(std::move(operation));
+  std::string names;
+  for (const auto& operation : cases) names += "\n  " + operation->name();
   std::erase_if(cases, [&](const auto& operation) {
-    return operation->name().find(options.filter) == std::string::npos;
+    return operation->name().find(filter) == std::string::npos;
   });
+  if (!cases.empty()) return cases;
+  std::fprintf(stderr, "farspan-kernels: --filter '%s' matches no operation; there are:%s\n",
+               filter.c_str(), names.c_str());
+  std::exit(2);
+}
+
+int Main(int argc, char** argv) {
+  const Options options = Parse(argc, argv);
+  const std::vector<std::unique_ptr<Case>> cases = CasesOf(options.filter);
+  const std::unique_ptr<Device> device = MakeDevice(options.device);
+  std::printf("device: %s\n", fsk_device_name(device->kind()));
   std::vector<CheckRow> checks;
   for (const auto& operation : cases) {
     if (options.check) checks.push_back(Check(*operation, *device, options.small));

@@ -131,7 +131,9 @@ TEST_F(LinkCommand, RulesFromTheShell) {
   EXPECT_TRUE(Has(RunLink("rule list chi-nyc" + http_), "no rules"));
   EXPECT_EQ(RunLink("rule remove metro r1" + http_).code, 0);
   EXPECT_EQ(RunLink("rule remove metro r1" + http_).code, 2);
-  EXPECT_EQ(RunLink("rule clear metro" + http_).code, 0);
+  const Output cleared = RunLink("rule clear metro" + http_);
+  EXPECT_EQ(cleared.code, 0);
+  EXPECT_EQ(cleared.text, "there are no rules\n");
   EXPECT_TRUE(Has(RunLink("rule list metro" + http_), "r1 (removed)"));
 }
 
