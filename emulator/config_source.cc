@@ -20,7 +20,7 @@ constexpr LinkOption kLinkOptions[] = {
     {"distance", "of glass, as in \"500 km\""},
     {"delay", "one way, as in 2.5ms"},
     {"rtt", "both ways together, as in 5ms"},
-    {"route", "two places of the route library, as in '[\"Chicago\", \"New York\"]'"},
+    {"route", "two places of the route library, as in \"Chicago, New York\""},
     {"fiber", "smf28e, smf28ull or hollow-core"},
     {"rate", "of the bottleneck, as in 10Gbps"},
     {"limit", "of its queue, as in 16MiB or 20ms"},

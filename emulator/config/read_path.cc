@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <sstream>
 
 #include "emulator/config/readers.h"
 #include "emulator/config/routes.h"
@@ -39,19 +40,29 @@ void RefuseEquipment(Section& section, std::string_view key) {
   }
 }
 
+// "Chicago, New York", or both in an array.
+std::vector<std::string> PlacesOf(Section& section) {
+  std::vector<std::string> places;
+  if (const auto text = section.find("route")->value_exact<std::string>()) {
+    std::istringstream parts(*text);
+    for (std::string place; std::getline(parts, place, ',');) places.push_back(place);
+    return places;
+  }
+  for (const toml::node* node : section.elements("route")) {
+    if (const auto name = section.text(*node, "route")) places.push_back(*name);
+  }
+  return places;
+}
+
 void ReadRoute(Section& section, link::PathSpec& path, std::string& source) {
-  const std::vector<const toml::node*> cities = section.elements("route");
-  std::string names[2];
-  if (cities.size() != 2) {
-    section.fail("route", "expected two places: [\"CHI\", \"NYC\"]");
-    return;
+  const std::vector<std::string> places = PlacesOf(section);
+  if (places.size() == 2) return TakeRoute(section, places[0], places[1], path, source);
+  std::string message = "expected two places, as in \"Chicago, New York\"";
+  if (places.size() == 1) {
+    const auto metro = FindMetro(places[0]);
+    message += metro ? "; " + (*metro)->name + " is one" : "; " + metro.error().message;
   }
-  for (size_t i = 0; i < 2; ++i) {
-    if (const auto name = section.text(*cities[i], "route")) names[i] = *name;
-  }
-  if (!names[0].empty() && !names[1].empty()) {
-    TakeRoute(section, names[0], names[1], path, source);
-  }
+  section.fail("route", message);
 }
 
 }  // namespace

@@ -230,7 +230,9 @@ Section Section::child(std::string_view key, std::string what) {
       refuse_type(*node, key, "a table");
     }
   }
-  return {diagnostics_, std::move(what), std::move(layers)};
+  Section section(diagnostics_, std::move(what), std::move(layers));
+  section.nowhere_ = source();
+  return section;
 }
 
 std::vector<const toml::node*> Section::elements(std::string_view key) {
@@ -273,8 +275,7 @@ void Section::fail(std::string_view message) {
 }
 
 const toml::source_region& Section::source() const {
-  static const toml::source_region kNowhere{};
-  return layers_.empty() ? kNowhere : layers_.back().table->source();
+  return layers_.empty() ? nowhere_ : layers_.back().table->source();
 }
 
 void Section::know(std::span<const std::string_view> keys) {

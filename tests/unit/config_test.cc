@@ -51,6 +51,8 @@ TEST(Config, PathsInTheirForms) {
   const LinkSpec routed = LoadLink("route = [\"CHI\", \"NYC\"]");
   EXPECT_GT(OneWayDelay(routed.ab.lanes[0].path), 4_ms);
   EXPECT_FALSE(routed.ab_source.empty());
+  EXPECT_EQ(OneWayDelay(LoadLink("route = \"CHI, New York\"").ab.lanes[0].path),
+            OneWayDelay(routed.ab.lanes[0].path));
 }
 
 TEST(Config, CitiesGiveTheRoute) {
