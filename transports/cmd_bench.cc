@@ -65,7 +65,7 @@ Result<collectives::Schedule> ReadSchedule(const po::variables_map& values,
                                            collectives::Collective collective,
                                            testbed::Compression compression) {
   if (values.count("schedule") > 0) {
-    return collectives::ParseSchedule(values["schedule"].as<std::string>());
+    return ParseWord(collectives::kSchedules, values["schedule"].as<std::string>(), "schedule");
   }
   if (compression == testbed::Compression::kNone) return collectives::DefaultSchedule(collective);
   return values["ranks-per-site"].as<uint32_t>() > 1 ? collectives::Schedule::kHierarchical
@@ -75,13 +75,16 @@ Result<collectives::Schedule> ReadSchedule(const po::variables_map& values,
 Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) {
   BenchOptions options;
   if (world < 2) return Fail(ErrorCode::kInvalid, "a collective needs at least 2 ranks", "--world");
-  const auto collective = collectives::ParseCollective(values["collective"].as<std::string>());
+  const auto collective =
+      ParseWord(collectives::kCollectives, values["collective"].as<std::string>(), "collective");
   if (!collective) return tl::unexpected(collective.error());
-  const auto compression = testbed::ParseCompression(values["compress"].as<std::string>());
+  const auto compression =
+      ParseWord(testbed::kCompressions, values["compress"].as<std::string>(), "compression");
   if (!compression) return tl::unexpected(compression.error());
   const auto schedule = ReadSchedule(values, *collective, *compression);
   if (!schedule) return tl::unexpected(schedule.error());
-  const auto element = testbed::ParseElement(values["datatype"].as<std::string>());
+  const auto element =
+      ParseWord(testbed::kElements, values["datatype"].as<std::string>(), "data type");
   if (!element) return tl::unexpected(element.error());
   const auto nccl = ReadNccl(values);
   if (!nccl) return tl::unexpected(nccl.error());

@@ -4,13 +4,13 @@
 #include <set>
 
 #include "emulator/base/nearest.h"
+#include "emulator/config/files.h"
 #include "emulator/config/overrides.h"
 #include "emulator/config/ports.h"
 #include "emulator/config/read_engine.h"
 #include "emulator/config/readers.h"
 #include "emulator/config/resolve_pfc.h"
 #include "emulator/config/section.h"
-#include "emulator/config/trace_file.h"
 
 namespace farspan::config {
 namespace {

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "emulator/config/files.h"
 #include "emulator/config/ports.h"
 #include "emulator/config/readers.h"
 #include "emulator/config/trace_file.h"

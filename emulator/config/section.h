@@ -25,6 +25,7 @@
 #include "emulator/base/result.h"
 #include "emulator/base/time.h"
 #include "emulator/base/units.h"
+#include "emulator/base/words.h"
 
 namespace farspan::config {
 
@@ -52,12 +53,6 @@ class Diagnostics {
 struct Layer {
   const toml::table* table = nullptr;
   bool own = true;  // finish() looks for unknown keys here
-};
-
-template <typename T>
-struct Word {
-  std::string_view text;
-  T value;
 };
 
 class Section {
@@ -120,7 +115,8 @@ class Section {
     return std::nullopt;
   }
 
-  // The tables of that name in all layers, as one section (of own layers); an absent one is empty.
+  // The tables of that name in all layers, as one section (of own layers); an absent one is empty,
+  // and its errors are told where this one is.
   Section child(std::string_view key, std::string what);
   // The tables of an array in the nearest layer that has it; empty if none.
   std::vector<const toml::table*> tables(std::string_view key);
@@ -149,6 +145,7 @@ class Section {
   Diagnostics& diagnostics_;
   std::string what_;
   std::vector<Layer> layers_;
+  toml::source_region nowhere_;  // where a section without layers would be
   std::vector<std::string> known_;
 };
 

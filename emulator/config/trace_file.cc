@@ -145,26 +145,4 @@ Result<std::vector<int16_t>> ParseDistribution(std::string_view text, std::strin
   return table;
 }
 
-Result<std::string> ReadFile(const std::filesystem::path& file) {
-  const auto fail = [&](std::string_view why) {
-    return Fail(ErrorCode::kInvalid, "cannot read it: " + std::string(why), file.string());
-  };
-  std::error_code error;
-  const auto status = std::filesystem::status(file, error);
-  if (!std::filesystem::exists(status)) return fail("no such file");
-  if (std::filesystem::is_directory(status)) return fail("it is a directory");
-  if (!std::filesystem::is_regular_file(status) && !std::filesystem::is_fifo(status)) {
-    return fail("it is not a file");
-  }
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return fail("permission denied?");
-  std::string text;
-  char block[65536];
-  while (in.read(block, sizeof block), in.gcount() > 0) {
-    text.append(block, static_cast<size_t>(in.gcount()));
-    if (text.size() > kMaxTraceBytes) return fail("it is larger than 64 MiB");
-  }
-  return text;
-}
-
 }  // namespace farspan::config

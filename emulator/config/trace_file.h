@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,9 +32,5 @@ Result<std::vector<TracePoint<double>>> ParseLossTrace(std::string_view csv, std
 // Whole numbers between blanks, '#' to the end of a line is a comment (iproute2's format):
 // quantiles of the distribution, in 1/8192 standard deviations.
 Result<std::vector<int16_t>> ParseDistribution(std::string_view text, std::string_view name);
-
-// At most kMaxTraceBytes.
-inline constexpr uint64_t kMaxTraceBytes = uint64_t{64} << 20;
-Result<std::string> ReadFile(const std::filesystem::path& file);
 
 }  // namespace farspan::config

@@ -325,8 +325,8 @@ std::vector<std::unique_ptr<Case>> CasesOf(const std::string& filter) {
 
 int Main(int argc, char** argv) {
   const Options options = Parse(argc, argv);
+  const std::unique_ptr<Device> device = MakeDevice(options.device);  // outlives the cases
   const std::vector<std::unique_ptr<Case>> cases = CasesOf(options.filter);
-  const std::unique_ptr<Device> device = MakeDevice(options.device);
   std::printf("device: %s\n", fsk_device_name(device->kind()));
   std::vector<CheckRow> checks;
   for (const auto& operation : cases) {

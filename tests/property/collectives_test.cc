@@ -309,9 +309,11 @@ TEST(Collectives, ImpossibleTasksAreErrors) {
   task = Sized(Schedule::kRing, 2, 1, 16);
   task.channels = 0;
   EXPECT_TRUE(refused(task, "1 channel"));
-  EXPECT_FALSE(ParseSchedule("tree"));
-  EXPECT_EQ(*ParseSchedule("ring"), Schedule::kRing);
-  EXPECT_EQ(*ParseCollective("alltoall"), Collective::kAllToAll);
+  const auto tree = ParseWord(kSchedules, "tree", "schedule");
+  ASSERT_FALSE(tree);
+  EXPECT_EQ(tree.error().message, "'tree' is no schedule; there are ring, direct, hierarchical");
+  EXPECT_EQ(*ParseWord(kSchedules, "ring", "schedule"), Schedule::kRing);
+  EXPECT_EQ(ToText(Collective::kAllToAll), "alltoall");
 }
 
 TEST(Collectives, BusFactorsAreThoseOfNcclTests) {

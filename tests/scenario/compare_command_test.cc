@@ -194,7 +194,7 @@ TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
   for (const auto& [arguments, word] :
        {std::pair{"compare", "which scenario"},
         {"compare two-campusses", "did you mean \"two-campuses\""},
-        {"compare ./none.toml", "cannot be read"},
+        {"compare ./none.toml", "none.toml: cannot read it: no such file"},
         {"compare ./small.toml -n 0", "--samples"},
         {"compare ./small.toml --sizes 3", "--sizes"},
         {"compare ./small.toml --sizes '3 B'", "whole elements"},
@@ -204,11 +204,13 @@ TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"compare ./small.toml --over-time '1 ms' --real", "virtual time alone"},
         {"compare ./small.toml --only quic", "there are: span sr, fixed; rc-gbn"},
         {"gate", "which baseline"},
+        {"compare ./empty", "empty: cannot read it: it is a directory"},
         {"gate bad.json", "is not what farspan compare --json writes"},
+        {"gate empty", "empty: cannot read it: it is a directory"},
         {"gate ./small.toml", "small.toml"},
         {"report", "which files"},
         {"report ./small.toml --pdf", "needs --plots"},
-        {"report none.json", "cannot be read"},
+        {"report none.json", "none.json: cannot read it: no such file"},
         {"report empty", "no .json of farspan compare"}}) {
     const auto run = farspan(arguments);
     EXPECT_EQ(run.exit_code, 2) << arguments << run.output;

@@ -107,6 +107,13 @@ TEST(ConfigErrors, LengthsAndDelays) {
            "lab.toml:12:14: amplifiers: goes with a distance or a route, but \"delay\" is given"},
           {"route = [\"CHI\"]", "lab.toml:11:9: route: expected two places"},
           {"route = [\"CHI\", \"Atlantis\"]", "lab.toml:11:9: route: "},
+          {"route = \"Chicago\"",
+           "lab.toml:11:9: route: expected two places, as in \"Chicago, New York\"; Chicago is "
+           "one"},
+          {"route = \"Chicgo\"", "lab.toml:11:9: route: expected two places", "\"Chicago\"?"},
+          {"route = \"CHI, NYC, LHR\"", "lab.toml:11:9: route: expected two places"},
+          {"route = \"CHI, Atlantis\"", "lab.toml:11:9: route: no metro"},
+          {"route = 5", "lab.toml:11:9: route: is an integer"},
           {"[links.ab]\ndistance = \"5 km\"",
            "lab.toml:7:1: ba of link \"chi-nyc\": has no length"},
       });

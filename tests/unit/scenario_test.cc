@@ -125,6 +125,7 @@ TEST(Scenario, BadFilesAreToldWhereAndWhatWasExpected) {
        "needs a \"rate\""},
       {"over_time = \"1 us\"", "test.toml:1:13", "expected at least 60 us"},
       {"topology = \"star\"", "test.toml:1:12", "expected \"mesh\", \"uplinks\""},
+      {"[[contenders]]\nschedule = \"rign\"", "test.toml:14:12", "did you mean \"ring\""},
   };
   for (const auto& row : kRows) {
     const bool table = std::string_view(row.more).starts_with("[");
@@ -136,6 +137,17 @@ TEST(Scenario, BadFilesAreToldWhereAndWhatWasExpected) {
     EXPECT_EQ(scenario.error().context, row.place) << scenario.error().text();
     EXPECT_NE(scenario.error().message.find(row.word), std::string::npos)
         << scenario.error().text();
+  }
+}
+
+TEST(Scenario, WithoutSizesTheFileIsNamed) {
+  const std::string sites = "[[sites]]\nname = \"a\"\n[[sites]]\nname = \"b\"\n";
+  for (const auto& [collective, place] :
+       {std::pair{"[collective]\nkind = \"alltoall\"\n", "test.toml:5:1"}, {"", "test.toml:1:1"}}) {
+    const auto scenario = ParseScenario(sites + collective, "test.toml");
+    ASSERT_FALSE(scenario);
+    EXPECT_EQ(scenario.error().context, place) << scenario.error().text();
+    EXPECT_NE(scenario.error().message.find("[collective]: has no \"sizes\""), std::string::npos);
   }
 }
 

@@ -9,39 +9,6 @@
 namespace farspan::collectives {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, Collective>, 5> kCollectives{{
-    {"all_reduce", Collective::kAllReduce},
-    {"all_gather", Collective::kAllGather},
-    {"reduce_scatter", Collective::kReduceScatter},
-    {"alltoall", Collective::kAllToAll},
-    {"sendrecv", Collective::kSendRecv},
-}};
-constexpr std::array<std::pair<std::string_view, Schedule>, 3> kSchedules{{
-    {"ring", Schedule::kRing},
-    {"direct", Schedule::kDirect},
-    {"hierarchical", Schedule::kHierarchical},
-}};
-
-template <typename Table>
-auto Parse(const Table& table, std::string_view name, const char* what)
-    -> Result<decltype(table[0].second)> {
-  std::string known;
-  for (const auto& [text, value] : table) {
-    if (text == name) return value;
-    known += (known.empty() ? "" : ", ") + std::string(text);
-  }
-  return Fail(ErrorCode::kInvalid,
-              "'" + std::string(name) + "' is no " + what + "; there are " + known);
-}
-
-template <typename Table, typename Value>
-std::string_view NameOf(const Table& table, Value value) {
-  for (const auto& [text, known] : table) {
-    if (known == value) return text;
-  }
-  return "?";
-}
-
 bool RingHas(Collective collective) {
   return collective == Collective::kAllReduce || collective == Collective::kAllGather ||
          collective == Collective::kReduceScatter;
@@ -107,17 +74,9 @@ Result<void> Check(const Task& task) {
 
 }  // namespace
 
-Result<Collective> ParseCollective(std::string_view name) {
-  return Parse(kCollectives, name, "collective");
-}
-Result<Schedule> ParseSchedule(std::string_view name) {
-  return Parse(kSchedules, name, "schedule");
-}
 Schedule DefaultSchedule(Collective collective) {
   return RingHas(collective) ? Schedule::kRing : Schedule::kDirect;
 }
-std::string_view ToText(Collective collective) { return NameOf(kCollectives, collective); }
-std::string_view ToText(Schedule schedule) { return NameOf(kSchedules, schedule); }
 
 uint64_t Task::input_bytes() const {
   return collective == Collective::kAllGather ? bytes / ranks : bytes;

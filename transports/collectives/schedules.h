@@ -24,6 +24,7 @@
 #include <string_view>
 
 #include "emulator/base/result.h"
+#include "emulator/base/words.h"
 #include "transports/collectives/plan.h"
 
 namespace farspan::collectives {
@@ -31,11 +32,18 @@ namespace farspan::collectives {
 enum class Collective : uint8_t { kAllReduce, kAllGather, kReduceScatter, kAllToAll, kSendRecv };
 enum class Schedule : uint8_t { kRing, kDirect, kHierarchical };
 
-Result<Collective> ParseCollective(std::string_view name);  // "all_reduce", as in nccl-tests
-Result<Schedule> ParseSchedule(std::string_view name);
+inline constexpr Word<Collective> kCollectives[] = {{"all_reduce", Collective::kAllReduce},
+                                                    {"all_gather", Collective::kAllGather},
+                                                    {"reduce_scatter", Collective::kReduceScatter},
+                                                    {"alltoall", Collective::kAllToAll},
+                                                    {"sendrecv", Collective::kSendRecv}};
+inline constexpr Word<Schedule> kSchedules[] = {{"ring", Schedule::kRing},
+                                                {"direct", Schedule::kDirect},
+                                                {"hierarchical", Schedule::kHierarchical}};
+inline std::string_view ToText(Collective collective) { return WordOf(kCollectives, collective); }
+inline std::string_view ToText(Schedule schedule) { return WordOf(kSchedules, schedule); }
+
 Schedule DefaultSchedule(Collective collective);  // ring where there is one, else direct
-std::string_view ToText(Collective collective);
-std::string_view ToText(Schedule schedule);
 
 struct Task {
   Collective collective = Collective::kAllReduce;

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "transports/testbed/compare_case.h"
+#include "transports/testbed/endpoints.h"
 #include "transports/testbed/sim_group.h"
 #include "transports/testbed/traffic_recorder.h"
 

@@ -105,7 +105,7 @@ Case MakeCase(const Scenario& scenario, const CompareRow& row) {
   made.preset = *preset;
   uint64_t buffsize = contender.buffsize;
   if (buffsize == 0) {
-    const bool enough = contender.baseline || !contender.tuned;
+    const bool enough = contender.baseline() || !contender.tuned;
     buffsize = std::max(preset->buffsize, enough ? 0 : made.ample_bytes / contender.channels);
   }
   // Twice the message is never reached.

@@ -248,7 +248,7 @@ nlohmann::json CompareJson(const Scenario& scenario, const std::vector<CompareRo
                        {"transport", contender.transport},
                        {"class", ToText(contender.rate_class)},
                        {"tuned", contender.tuned},
-                       {"baseline", contender.baseline},
+                       {"baseline", contender.baseline()},
                        {"schedule", collectives::ToText(contender.schedule)},
                        {"user_bytes", row.user_bytes},
                        {"bound_s", row.bound_s}};

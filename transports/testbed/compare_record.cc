@@ -1,80 +1,102 @@
 #include "transports/testbed/compare_record.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "emulator/base/units.h"
+#include "emulator/config/files.h"
 
 namespace farspan::testbed {
 namespace {
 
 using nlohmann::json;
 
-std::optional<Estimate> ReadEstimate(const json& of) {
-  if (of.is_null()) return std::nullopt;
-  return Estimate{of.at("value"), of.at("low"), of.at("high")};
-}
-
-CompareRecord::Row ReadRow(const json& of) {
-  CompareRecord::Row row;
-  row.point = of.at("point");
-  row.bytes = of.at("bytes");
-  row.contender = of.at("contender");
-  row.transport = of.at("transport");
-  row.rate_class = of.at("class");
-  row.schedule = of.at("schedule");
-  row.tuned = of.at("tuned");
-  row.baseline = of.at("baseline");
-  row.bound_s = of.at("bound_s");
-  row.user_bytes = of.value("user_bytes", 0.0);
-  row.failure = of.value("failure", "");
-  if (of.contains("certificates")) {
-    row.cpu_s_per_gb = of.at("cpu_s_per_GB");
-    row.valid = of.at("valid");
-    row.certificates = of.at("certificates").size();
+// Knows which field is being read, for errors: the JSON library's name none.
+class Reader {
+ public:
+  CompareRecord read(const json& of) {
+    CompareRecord record;
+    record.label = at(of, "label");
+    record.scenario = at(of, "scenario");
+    record.title = at(of, "title");
+    record.collective = at(of, "collective");
+    record.sweep = at(of, "sweep");
+    record.samples = at(of, "samples");
+    record.first_seed = at(of, "first_seed");
+    record.over_time_s = of.value("over_time_s", 0.0);
+    record.ranks = at(of, "sites").size() * at(of, "ranks_per_site").get<uint64_t>();
+    for (const json& point : at(of, "points")) {
+      element_ = "points[" + std::to_string(record.points.size()) + "].";
+      record.points.push_back(read_point(point));
+    }
+    element_.clear();
+    for (const json& row : at(of, "rows")) {
+      element_ = "rows[" + std::to_string(record.rows.size()) + "].";
+      record.rows.push_back(read_row(row));
+    }
+    return record;
   }
-  if (!row.failure.empty()) return row;
-  row.mean_s = of.at("mean_s");
-  row.mean = ReadEstimate(of.at("mean_interval_s"));
-  row.p99 = ReadEstimate(of.at("p99_s"));
-  row.p999 = ReadEstimate(of.at("p999_s"));
-  row.goodput_bits_per_s = of.at("goodput_bits_per_s");
-  row.wan_bytes = of.at("wan_bytes");
-  if (of.contains("over_time")) {
-    const json& over_time = of.at("over_time");
-    row.received_bytes = over_time.at("received_bytes").get<std::vector<double>>();
-    row.resent_bytes = over_time.at("resent_bytes").get<std::vector<double>>();
-    row.parity_bytes = over_time.at("parity_bytes").get<std::vector<double>>();
-  }
-  if (!of.at("factor").is_null()) row.factor = of.at("factor").get<double>();
-  return row;
-}
 
-CompareRecord::Point ReadPoint(const json& of) {
-  CompareRecord::Point point{of.at("value"),           of.at("loss"),          of.at("rtt_s"),
-                             of.at("rate_bits_per_s"), of.value("burst", 0.0), {}};
-  for (const json& event : of.value("events", json::array())) {
-    point.events.emplace_back(event.at("at_s"), event.at("what"));
-  }
-  return point;
-}
+  std::string place() const { return element_ + key_; }
 
-CompareRecord ReadRecord(const json& of) {
-  CompareRecord record;
-  record.label = of.at("label");
-  record.scenario = of.at("scenario");
-  record.title = of.at("title");
-  record.collective = of.at("collective");
-  record.sweep = of.at("sweep");
-  record.samples = of.at("samples");
-  record.first_seed = of.at("first_seed");
-  record.over_time_s = of.value("over_time_s", 0.0);
-  record.ranks = of.at("sites").size() * of.at("ranks_per_site").get<uint64_t>();
-  for (const json& point : of.at("points")) record.points.push_back(ReadPoint(point));
-  for (const json& row : of.at("rows")) record.rows.push_back(ReadRow(row));
-  return record;
-}
+ private:
+  const json& at(const json& of, const char* key) {
+    key_ = key;
+    return of.at(key);
+  }
+
+  CompareRecord::Point read_point(const json& of) {
+    CompareRecord::Point point{at(of, "value"),           at(of, "loss"),         at(of, "rtt_s"),
+                               at(of, "rate_bits_per_s"), of.value("burst", 0.0), {}};
+    for (const json& event : of.value("events", json::array())) {
+      point.events.emplace_back(at(event, "at_s"), at(event, "what"));
+    }
+    return point;
+  }
+
+  std::optional<Estimate> read_estimate(const json& of, const char* key) {
+    const json& estimate = at(of, key);
+    if (estimate.is_null()) return std::nullopt;
+    return Estimate{estimate.at("value"), estimate.at("low"), estimate.at("high")};
+  }
+
+  CompareRecord::Row read_row(const json& of) {
+    CompareRecord::Row row;
+    row.point = at(of, "point");
+    row.bytes = at(of, "bytes");
+    row.contender = at(of, "contender");
+    row.transport = at(of, "transport");
+    row.rate_class = at(of, "class");
+    row.schedule = at(of, "schedule");
+    row.tuned = at(of, "tuned");
+    row.baseline = at(of, "baseline");
+    row.bound_s = at(of, "bound_s");
+    row.user_bytes = of.value("user_bytes", 0.0);
+    row.failure = of.value("failure", "");
+    if (of.contains("certificates")) {
+      row.cpu_s_per_gb = at(of, "cpu_s_per_GB");
+      row.valid = at(of, "valid");
+      row.certificates = at(of, "certificates").size();
+    }
+    if (!row.failure.empty()) return row;
+    row.mean_s = at(of, "mean_s");
+    row.mean = read_estimate(of, "mean_interval_s");
+    row.p99 = read_estimate(of, "p99_s");
+    row.p999 = read_estimate(of, "p999_s");
+    row.goodput_bits_per_s = at(of, "goodput_bits_per_s");
+    row.wan_bytes = at(of, "wan_bytes");
+    if (of.contains("over_time")) {
+      const json& over_time = at(of, "over_time");
+      row.received_bytes = at(over_time, "received_bytes").get<std::vector<double>>();
+      row.resent_bytes = at(over_time, "resent_bytes").get<std::vector<double>>();
+      row.parity_bytes = at(over_time, "parity_bytes").get<std::vector<double>>();
+    }
+    if (!at(of, "factor").is_null()) row.factor = at(of, "factor").get<double>();
+    return row;
+  }
+
+  std::string element_;  // of an array
+  std::string key_;
+};
 
 }  // namespace
 
@@ -85,28 +107,33 @@ std::string CompareRecord::name(const Row& row) const {
 }
 
 Result<CompareRecord> ParseCompare(std::string_view text, const std::string& where) {
+  const auto parsed = config::ParseJson(text, where);
+  if (!parsed) return tl::unexpected(parsed.error());
+  if (!parsed->is_object() || parsed->value("schema", json()) != "farspan.compare.v1") {
+    return Fail(ErrorCode::kInvalid, "is not what farspan compare --json writes", where);
+  }
+  Reader reader;
   try {
-    const json parsed = json::parse(text);
-    if (!parsed.is_object() || parsed.value("schema", "") != "farspan.compare.v1") {
-      return Fail(ErrorCode::kInvalid, "is not what farspan compare --json writes", where);
-    }
-    CompareRecord record = ReadRecord(parsed);
-    for (const CompareRecord::Row& row : record.rows) {
-      if (row.point < record.points.size()) continue;
-      return Fail(ErrorCode::kInvalid, "a row names a point that is not there", where);
+    CompareRecord record = reader.read(*parsed);
+    for (size_t i = 0; i < record.rows.size(); ++i) {
+      if (record.rows[i].point < record.points.size()) continue;
+      return Fail(ErrorCode::kInvalid,
+                  "rows[" + std::to_string(i) + "].point: there is no such point", where);
     }
     return record;
   } catch (const json::exception& error) {
-    return Fail(ErrorCode::kInvalid, error.what(), where);
+    const std::string_view words = error.what();  // "[json.exception.type_error.302] type must …"
+    return Fail(ErrorCode::kInvalid,
+                reader.place() + ": " + std::string(words.substr(words.find("] ") + 2)) +
+                    "; expected what farspan compare --json writes",
+                where);
   }
 }
 
 Result<CompareRecord> LoadCompare(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) return Fail(ErrorCode::kNotFound, "cannot be read", file.string());
-  return ParseCompare(text.str(), file.string());
+  const auto text = config::ReadFile(file);
+  if (!text) return tl::unexpected(text.error());
+  return ParseCompare(*text, file.string());
 }
 
 }  // namespace farspan::testbed

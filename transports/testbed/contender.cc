@@ -43,25 +43,6 @@ Result<ContenderEndpoint> MakeModel(const EndpointOrder& order) {
                            }};
 }
 
-struct Maker {
-  std::string_view name;
-  bool baseline;
-  uint32_t overhead_bytes;
-  Result<ContenderEndpoint> (*make)(const EndpointOrder& order);
-};
-// Ethernet 38 and IPv4 20; with UDP 8: Span 32, RC's BTH and ICRC 16, RETH 16 in each packet that
-// may come out of order; TCP 32 with time stamps.
-constexpr Maker kMakers[] = {{"span", false, 98, MakeSpan},
-                             {"rc-gbn", true, 82, MakeModel},
-                             {"rc-sr", true, 98, MakeModel},
-                             {"tcp", true, 90, MakeModel}};
-
-const Maker* FindMaker(std::string_view transport) {
-  const auto* found = std::find_if(std::begin(kMakers), std::end(kMakers),
-                                   [&](const Maker& maker) { return maker.name == transport; });
-  return found == std::end(kMakers) ? nullptr : found;
-}
-
 }  // namespace
 
 TrafficBytes& TrafficBytes::operator+=(const TrafficBytes& other) {
@@ -99,26 +80,8 @@ TrafficBytes TrafficOf(const transport::Span& span) {
           counters.parity_sent * each};
 }
 
-std::vector<std::string_view> TransportNames() {
-  std::vector<std::string_view> names;
-  for (const Maker& maker : kMakers) names.push_back(maker.name);
-  return names;
-}
-
-bool IsBaseline(std::string_view transport) {
-  const Maker* maker = FindMaker(transport);
-  return maker != nullptr && maker->baseline;
-}
-
-uint32_t OverheadBytes(std::string_view transport) {
-  const Maker* maker = FindMaker(transport);
-  FARSPAN_CHECK(maker != nullptr);  // the scenario's reader knows the names
-  return maker->overhead_bytes;
-}
-
 Result<ContenderEndpoint> MakeContender(const EndpointOrder& order) {
-  if (const Maker* maker = FindMaker(order.spec->transport)) return maker->make(order);
-  return Fail(ErrorCode::kInvalid, "no transport is called \"" + order.spec->transport + '"');
+  return order.spec->baseline() ? MakeModel(order) : MakeSpan(order);
 }
 
 std::vector<ContenderSpec> StandardContenders(const Scenario& scenario) {
@@ -148,7 +111,6 @@ std::vector<ContenderSpec> StandardContenders(const Scenario& scenario) {
     spec.name += tuned ? ", tuned" : ", default";
     spec.congestion = congestion;
     spec.rate_class = congestion == "fixed" ? RateClass::kProvisioned : RateClass::kControlled;
-    spec.baseline = true;
     spec.tuned = tuned;
     spec.schedule = has_ring ? Schedule::kRing : scenario.schedule;
     spec.channels = NcclPreset{}.channels;

@@ -1,7 +1,7 @@
 // Contenders: the endpoints that a comparison sets against each other in virtual time, by name.
 //
 // Span with any recovery and congestion controller, and the models of today's transports under the
-// names that the table in contender.cc lists. All ranks of a run are made alike but for their seed.
+// names of endpoints.h. All ranks of a run are made alike but for their seed.
 #pragma once
 
 #include <functional>
@@ -46,10 +46,6 @@ struct EndpointOrder {
 transport::SpanConfig SpanConfigOf(const EndpointOrder& order);
 TrafficBytes TrafficOf(const transport::Span& span);
 
-std::vector<std::string_view> TransportNames();
-bool IsBaseline(std::string_view transport);
-// The least that stands around a full payload on the wire: headers, and framing of 38 bytes.
-uint32_t OverheadBytes(std::string_view transport);
 Result<ContenderEndpoint> MakeContender(const EndpointOrder& order);
 
 // What a scenario runs that names no contenders.

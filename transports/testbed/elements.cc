@@ -16,9 +16,6 @@ namespace {
 using collectives::Collective;
 using collectives::Task;
 
-constexpr std::array<std::pair<std::string_view, Element>, 3> kElements{
-    {{"float", Element::kFloat}, {"bfloat16", Element::kBfloat16}, {"half", Element::kHalf}}};
-
 fsk_type KernelType(Element element) {
   return element == Element::kFloat ? FSK_FP32 : element == Element::kHalf ? FSK_FP16 : FSK_BF16;
 }
@@ -68,21 +65,6 @@ uint32_t Expected(const Task& task, uint64_t element_bytes, uint64_t seed, uint6
 }
 
 }  // namespace
-
-Result<Element> ParseElement(std::string_view name) {
-  for (const auto& [text, element] : kElements) {
-    if (text == name) return element;
-  }
-  return Fail(ErrorCode::kInvalid,
-              "'" + std::string(name) + "' is no data type; there are float, bfloat16, half");
-}
-
-std::string_view ToText(Element element) {
-  for (const auto& [text, known] : kElements) {
-    if (known == element) return text;
-  }
-  return "?";
-}
 
 uint64_t BytesOf(Element element) { return element == Element::kFloat ? 4 : 2; }
 

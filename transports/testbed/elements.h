@@ -9,7 +9,7 @@
 #include <span>
 #include <string_view>
 
-#include "emulator/base/result.h"
+#include "emulator/base/words.h"
 #include "transports/collectives/executor.h"
 #include "transports/collectives/schedules.h"
 
@@ -17,8 +17,10 @@ namespace farspan::testbed {
 
 enum class Element : uint8_t { kFloat, kBfloat16, kHalf };
 
-Result<Element> ParseElement(std::string_view name);  // "float", "bfloat16", "half": nccl-tests
-std::string_view ToText(Element element);
+// As nccl-tests calls them.
+inline constexpr Word<Element> kElements[] = {
+    {"float", Element::kFloat}, {"bfloat16", Element::kBfloat16}, {"half", Element::kHalf}};
+inline std::string_view ToText(Element element) { return WordOf(kElements, element); }
 uint64_t BytesOf(Element element);
 
 class SumReducer final : public collectives::Reducer {

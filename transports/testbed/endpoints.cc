@@ -1,5 +1,6 @@
 #include "transports/testbed/endpoints.h"
 
+#include "emulator/base/check.h"
 #include "transports/baselines/model_endpoint.h"
 #include "transports/congestion/controllers.h"
 #include "transports/core/registry.h"
@@ -44,10 +45,18 @@ EndpointResult MakeModel(const EndpointSpec& spec, uint64_t seed, uint32_t /*ran
   return std::unique_ptr<transport::Endpoint>(std::move(*made));
 }
 
-const transport::Registry<Factory>& Endpoints() {
-  static const transport::Registry<Factory> registry(
-      "transport",
-      {{"span", &MakeSpan}, {"rc-gbn", &MakeModel}, {"rc-sr", &MakeModel}, {"tcp", &MakeModel}});
+struct Kind {
+  Factory make;
+  uint32_t overhead_bytes;
+};
+
+// Ethernet 38 and IPv4 20; with UDP 8: Span 32, RC's BTH and ICRC 16, RETH 16 in each packet that
+// may come out of order; TCP 32 with time stamps.
+const transport::Registry<Kind>& Endpoints() {
+  static const transport::Registry<Kind> registry("transport", {{"span", {&MakeSpan, 98}},
+                                                                {"rc-gbn", {&MakeModel, 82}},
+                                                                {"rc-sr", {&MakeModel, 98}},
+                                                                {"tcp", {&MakeModel, 90}}});
   return registry;
 }
 
@@ -66,11 +75,17 @@ uint32_t EndpointSpec::payload_or_usual() const {
 
 std::vector<std::string_view> EndpointNames() { return Endpoints().names(); }
 
+uint32_t OverheadBytes(std::string_view transport) {
+  const auto kind = Endpoints().find(transport);
+  FARSPAN_CHECK(kind);  // the scenario's reader knows the names
+  return kind->overhead_bytes;
+}
+
 EndpointResult MakeEndpoint(const EndpointSpec& spec, uint32_t rank) {
   transport::RegisterControllers();
-  const auto make = Endpoints().find(spec.transport);
-  if (!make) return tl::unexpected(make.error());
-  return (*make)(spec, spec.seed * 1000 + rank, rank);
+  const auto kind = Endpoints().find(spec.transport);
+  if (!kind) return tl::unexpected(kind.error());
+  return kind->make(spec, spec.seed * 1000 + rank, rank);
 }
 
 transport::Properties PropertiesOf(const EndpointSpec& spec) {

@@ -33,6 +33,8 @@ struct EndpointSpec {
 };
 
 std::vector<std::string_view> EndpointNames();
+// The least that stands around a full payload on the wire: headers, and framing of 38 bytes.
+uint32_t OverheadBytes(std::string_view transport);
 // Ranks of one run have different `rank`s. Unknown names are errors that list the known ones.
 Result<std::unique_ptr<transport::Endpoint>> MakeEndpoint(const EndpointSpec& spec, uint32_t rank);
 transport::Properties PropertiesOf(const EndpointSpec& spec);

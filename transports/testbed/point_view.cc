@@ -2,6 +2,7 @@
 #include "emulator/link/loss.h"
 #include "emulator/link/path.h"
 #include "transports/testbed/compare.h"
+#include "transports/testbed/endpoints.h"
 
 namespace farspan::testbed {
 namespace {

@@ -10,9 +10,6 @@
 namespace farspan::testbed {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, Compression>, 3> kCompressions{
-    {{"none", Compression::kNone}, {"fp8", Compression::kFp8}, {"int8", Compression::kInt8}}};
-
 constexpr fsk_exec kCpu = {FSK_ABI_VERSION, FSK_CPU, nullptr, 0, nullptr, 0};
 
 fsk_quantiser QuantiserOf(Compression compression) {
@@ -58,18 +55,6 @@ void Accumulate(Compression compression, fsk_type type, const fsk_accumulate_ite
 }
 
 }  // namespace
-
-Result<Compression> ParseCompression(std::string_view name) {
-  for (const auto& [text, compression] : kCompressions) {
-    if (text == name) return compression;
-  }
-  return Fail(ErrorCode::kInvalid,
-              "'" + std::string(name) + "' is no compression; there are none, fp8, int8");
-}
-
-std::string_view ToText(Compression compression) {
-  return kCompressions[static_cast<size_t>(compression)].first;
-}
 
 uint64_t Quantised::coded_bytes(uint64_t bytes) const {
   const uint64_t elements = bytes / BytesOf(element_);

@@ -18,8 +18,11 @@ namespace farspan::testbed {
 
 enum class Compression : uint8_t { kNone, kFp8, kInt8 };
 
-Result<Compression> ParseCompression(std::string_view name);  // "none", "fp8", "int8"
-std::string_view ToText(Compression compression);
+inline constexpr Word<Compression> kCompressions[] = {
+    {"none", Compression::kNone}, {"fp8", Compression::kFp8}, {"int8", Compression::kInt8}};
+inline std::string_view ToText(Compression compression) {
+  return WordOf(kCompressions, compression);
+}
 
 class Quantised : public collectives::Codec {
  public:

@@ -2,17 +2,18 @@
 
 #include <algorithm>
 #include <deque>
-#include <fstream>
 #include <optional>
 #include <sstream>
 
 #include "emulator/base/nearest.h"
+#include "emulator/config/files.h"
 #include "emulator/config/readers.h"
 #include "emulator/config/section.h"
 #include "transports/congestion/controllers.h"
 #include "transports/core/congestion.h"
 #include "transports/core/recovery.h"
 #include "transports/testbed/contender.h"
+#include "transports/testbed/endpoints.h"
 #include "transports/testbed/scenario_engine.h"
 
 namespace farspan::testbed {
@@ -23,22 +24,9 @@ using collectives::Schedule;
 using config::Direction;
 using config::Layer;
 using config::Section;
-using config::Word;
 
 constexpr Word<bool> kTopologies[] = {{"mesh", false}, {"uplinks", true}};
 constexpr Word<bool> kTunings[] = {{"default", false}, {"tuned", true}};
-constexpr Word<RateClass> kClasses[] = {{"provisioned", RateClass::kProvisioned},
-                                        {"controlled", RateClass::kControlled}};
-constexpr Word<Collective> kCollectives[] = {{"all_reduce", Collective::kAllReduce},
-                                             {"all_gather", Collective::kAllGather},
-                                             {"reduce_scatter", Collective::kReduceScatter},
-                                             {"alltoall", Collective::kAllToAll},
-                                             {"sendrecv", Collective::kSendRecv}};
-constexpr Word<Schedule> kSchedules[] = {{"ring", Schedule::kRing},
-                                         {"direct", Schedule::kDirect},
-                                         {"hierarchical", Schedule::kHierarchical}};
-constexpr Word<Element> kElements[] = {
-    {"float", Element::kFloat}, {"bfloat16", Element::kBfloat16}, {"half", Element::kHalf}};
 
 constexpr size_t kMostSites = 64;
 
@@ -148,11 +136,11 @@ class Reader {
   }
 
   void read_collective(Section section) {
-    section.read_word<Collective>("kind", scenario_.collective, kCollectives);
+    section.read_word<Collective>("kind", scenario_.collective, collectives::kCollectives);
     scenario_.schedule = scenario_.collective == Collective::kAllReduce
                              ? Schedule::kDirect
                              : DefaultSchedule(scenario_.collective);
-    section.read_word<Schedule>("schedule", scenario_.schedule, kSchedules);
+    section.read_word<Schedule>("schedule", scenario_.schedule, collectives::kSchedules);
     section.read_word<Element>("datatype", scenario_.element, kElements);
     section.read_count("ranks_per_site", scenario_.ranks_per_site, 1, 64);
     for (const toml::node* node : section.elements("sizes")) {
@@ -321,9 +309,8 @@ class Reader {
 
   ContenderSpec read_contender(Section& section) {
     ContenderSpec spec;
-    ReadName(section, "transport", spec.transport, TransportNames());
-    const bool span = spec.transport == "span";
-    spec.baseline = IsBaseline(spec.transport);
+    ReadName(section, "transport", spec.transport, EndpointNames());
+    const bool span = !spec.baseline();
     section.read_word<bool>("tuning", spec.tuned, kTunings);
     if (span) ReadName(section, "recovery", spec.recovery, transport::RecoveryNames());
     if (span) ReadName(section, "congestion", spec.congestion, transport::ControllerNames());
@@ -333,20 +320,20 @@ class Reader {
     }
     const bool controlled = spec.transport == "tcp" || (span && spec.congestion != "fixed");
     spec.rate_class = controlled ? RateClass::kControlled : RateClass::kProvisioned;
-    section.read_word<RateClass>("class", spec.rate_class, kClasses);
-    spec.schedule = spec.baseline && scenario_.collective != Collective::kAllToAll &&
+    section.read_word<RateClass>("class", spec.rate_class, kRateClasses);
+    spec.schedule = spec.baseline() && scenario_.collective != Collective::kAllToAll &&
                             scenario_.collective != Collective::kSendRecv
                         ? Schedule::kRing
                         : scenario_.schedule;
-    section.read_word<Schedule>("schedule", spec.schedule, kSchedules);
-    if (spec.baseline) spec.channels = NcclPreset{}.channels;
+    section.read_word<Schedule>("schedule", spec.schedule, collectives::kSchedules);
+    if (spec.baseline()) spec.channels = NcclPreset{}.channels;
     section.read_count("channels", spec.channels, 1, 64);
     section.read_bytes("buffsize", spec.buffsize);
     if (span) section.read_bytes("window", spec.window_bytes);
     spec.name = spec.transport;
     if (span) spec.name += " " + spec.recovery + ", " + spec.congestion;
     if (spec.transport == "tcp") spec.name += " " + spec.congestion;
-    if (spec.baseline) spec.name += spec.tuned ? ", tuned" : ", default";
+    if (spec.baseline()) spec.name += spec.tuned ? ", tuned" : ", default";
     section.read("name", spec.name);
     for (const ContenderSpec& other : scenario_.contenders) {
       if (other.name == spec.name) {
@@ -365,10 +352,6 @@ class Reader {
 };
 
 }  // namespace
-
-std::string_view ToText(RateClass rate_class) {
-  return rate_class == RateClass::kProvisioned ? "provisioned" : "controlled";
-}
 
 Result<void> CheckOverTime(const Scenario& scenario) {
   constexpr int64_t kMostIntervals = 1'000'000;
@@ -395,11 +378,9 @@ Result<Scenario> ParseScenario(std::string_view toml, std::string_view name,
 }
 
 Result<Scenario> LoadScenario(const std::filesystem::path& file, uint64_t scale) {
-  std::ifstream in(file);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) return Fail(ErrorCode::kNotFound, "cannot be read", file.string());
-  return ParseScenario(text.str(), file.string(), file.parent_path(), scale);
+  const auto text = config::ReadFile(file);
+  if (!text) return tl::unexpected(text.error());
+  return ParseScenario(*text, file.string(), file.parent_path(), scale);
 }
 
 Result<std::filesystem::path> FindScenario(const std::string& name,

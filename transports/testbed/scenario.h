@@ -17,6 +17,7 @@
 #include "emulator/base/result.h"
 #include "emulator/base/time.h"
 #include "emulator/base/units.h"
+#include "emulator/base/words.h"
 #include "emulator/link/spec.h"
 #include "transports/collectives/schedules.h"
 #include "transports/testbed/elements.h"
@@ -26,7 +27,9 @@ namespace farspan::testbed {
 // What a contender knows of the path: its rate beforehand, or only what its controller finds.
 // Factors are between contenders of one class.
 enum class RateClass : uint8_t { kProvisioned, kControlled };
-std::string_view ToText(RateClass rate_class);
+inline constexpr Word<RateClass> kRateClasses[] = {{"provisioned", RateClass::kProvisioned},
+                                                   {"controlled", RateClass::kControlled}};
+inline std::string_view ToText(RateClass rate_class) { return WordOf(kRateClasses, rate_class); }
 
 struct ContenderSpec {
   std::string name{};
@@ -34,12 +37,13 @@ struct ContenderSpec {
   std::string recovery = "auto";     // span
   std::string congestion = "fixed";  // span, tcp
   RateClass rate_class = RateClass::kProvisioned;
-  bool baseline = false;
   bool tuned = true;  // false: as it comes, with NCCL's BUFFSIZE of 4 MiB
   collectives::Schedule schedule = collectives::Schedule::kDirect;
   uint32_t channels = 1;  // of a ring
   uint64_t buffsize = 0;  // of a lane, in 8 slots; 0: the preset's, of tuned Span at least 4 BDP
   uint64_t window_bytes = 0;  // span, in flight on a path; 0: never reached
+
+  bool baseline() const { return transport != "span"; }
 };
 
 using SitePair = std::pair<uint32_t, uint32_t>;  // from, to
