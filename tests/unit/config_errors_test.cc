@@ -108,8 +108,8 @@ TEST(ConfigErrors, LengthsAndDelays) {
           {"route = [\"CHI\"]", "lab.toml:11:9: route: expected two places"},
           {"route = [\"CHI\", \"Atlantis\"]", "lab.toml:11:9: route: "},
           {"route = \"Chicago\"",
-           "lab.toml:11:9: route: expected two places, as in \"Chicago, New York\"; Chicago is "
-           "one"},
+           "lab.toml:11:9: route: expected two places, as in \"Chicago, New York\"; ",
+           "Chicago IL is one"},
           {"route = \"Chicgo\"", "lab.toml:11:9: route: expected two places", "\"Chicago\"?"},
           {"route = \"CHI, NYC, LHR\"", "lab.toml:11:9: route: expected two places"},
           {"route = \"CHI, Atlantis\"", "lab.toml:11:9: route: no metro"},
