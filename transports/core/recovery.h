@@ -77,7 +77,8 @@ class Recovery {
   virtual bool in_order() const { return false; }
   virtual GroupPlan plan_group(const QueueView& queue) = 0;
   virtual TimeNs loss_delay(const PathView& path) const = 0;
-  // `usual`: smoothed RTT, the longest delay of an ACK, and four variations.
+  // `usual`: smoothed RTT, the longest delay of an ACK, as much again where more packets followed
+  // (their ACK says it too, should that one be lost), and four variations.
   virtual TimeNs timeout(const PathView& /*path*/, TimeNs usual) const { return usual; }
   // With needed false the answer counts only where it goes back.
   virtual LossAction on_lost(const LostPacket& packet) = 0;

@@ -158,7 +158,7 @@ class Sender final : public Connection {
   void check_suspects(TimeNs now, uint32_t path);
   void on_path_timeout(TimeNs now, uint32_t path);
   TimeNs suspect_due(const SendPath& path) const;
-  TimeNs patience(const SendPath& path) const;
+  TimeNs patience(uint32_t path, uint64_t number) const;
   TimeNs path_timeout(const SendPath& path) const;
   void settle(SendPath& path);
   void rescue(TimeNs now);

@@ -245,30 +245,38 @@ void Sender::rescue(TimeNs now) {
   go_back(complete_, base_index_);
 }
 
-// How long after its departure a packet of which nothing is heard is waited for.
-TimeNs Sender::patience(const SendPath& path) const {
-  const Path& shared = *path.shared;
-  const TimeNs ack_delay{shared.smoothed_rtt().ns / config_.ack_per_rtt};
-  const TimeNs wait = recovery_->timeout(shared.view(), shared.timeout(ack_delay));
+// How long after its departure a packet of which nothing is heard is waited for: until its ACK
+// would be here (RFC 9002, 6.2.1), and where later packets call for another, until that one is, for
+// which the next packet may begin to wait when the first ACK has just left.
+TimeNs Sender::patience(uint32_t p, uint64_t number) const {
+  const Path& shared = *paths_[p].shared;
+  const TimeNs rtt = shared.smoothed_rtt();
+  const TimeNs ack_delay{rtt.ns / config_.ack_per_rtt};
+  const uint64_t last = paths_[p].next - 1;
+  const auto later = [&](uint64_t than) { return packet(p, than).sent - packet(p, number).sent; };
+  const TimeNs spacing = std::min(later(std::min(number + 1, last)), TimeNs{rtt.ns / 8});
+  const TimeNs next_ack = std::min(later(last), ack_delay + spacing);
+  const TimeNs wait = recovery_->timeout(shared.view(), shared.timeout(ack_delay + next_ack));
   return recovery_->may_hurry() ? wait : std::max(wait, shared.min_rtt());
 }
 
 TimeNs Sender::path_timeout(const SendPath& path) const {
   if (path.oldest_inflight == path.next) return kNever;
   const auto p = static_cast<uint32_t>(&path - paths_.data());
-  return std::max(packet(p, path.oldest_inflight).sent + patience(path), path.timeout_after);
+  const uint64_t oldest = path.oldest_inflight;
+  return std::max(packet(p, oldest).sent + patience(p, oldest), path.timeout_after);
 }
 
 // The oldest two that are still needed count as lost, and so does whatever is not needed; the
 // receiver is asked about the rest.
 void Sender::on_path_timeout(TimeNs now, uint32_t p) {
   SendPath& path = paths_[p];
-  const TimeNs wait = patience(path);
+  const TimeNs wait = patience(p, path.oldest_inflight);
   int needed = 0;
   for (uint64_t n = path.oldest_inflight; n < path.next && needed < 2; ++n) {
     const SentPacket& sent = packet(p, n);
     if (sent.state != State::kInFlight) continue;
-    if (sent.sent + wait > now) break;
+    if (sent.sent + patience(p, n) > now) break;
     if (full_message(sent.message) >= complete_) ++needed;
     declare_lost(now, p, n);
   }

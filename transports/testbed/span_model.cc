@@ -173,13 +173,14 @@ bool SpanModel::declare(const Lost& lost) {
 double SpanModel::timeout_at() const {
   if (lost_.empty() && !(complete_ && finished_ == kNever)) return kNever;
   const double oldest = lost_.empty() ? last_sent_ : lost_.front().sent;
-  return std::max(oldest + patience_, timeout_after_);
+  return std::max(given_up(oldest, last_sent_ - oldest), timeout_after_);
 }
 
 void SpanModel::on_timeout() {
   bool ask = lost_.empty();
-  for (int needed = 0; needed < 2 && !lost_.empty() && lost_.front().sent + patience_ <= now_;) {
+  for (int needed = 0; needed < 2 && !lost_.empty();) {
     const Lost lost = lost_.front();
+    if (given_up(lost.sent, last_sent_ - lost.sent) > now_) break;
     lost_.pop_front();
     if (reported_ > 0) --reported_;
     if (followed_ > 0) --followed_;

@@ -24,9 +24,8 @@
 // Not modelled: other congestion controllers, reordering, several paths, CPU time, a driver's
 // granularity, the ACKs' own time on the wire; limits that bind only where the window is less than
 // a round trip (Create refuses that); and a time-out for what arrived but whose ACK was lost,
-// except at the end. Where 128 datagrams take longer than 3/64 of a round trip (below some 2,700 in
-// flight) every lost ACK causes one, and two datagrams go again in vain. A window that stands still
-// moves on by an ACK that is neither lost nor early: after 64 packets, or RTT / 32.
+// except at the end: two ACKs in a row must be. A window that stands still moves on by an ACK that
+// is neither lost nor early: after 64 packets, or RTT / 32.
 //
 // Sources: transports/core at the commit it is built from; Philox (emulator/base/random.h). What it
 // is worth is measured against the packet simulator: tests/scenario/span_model_test.cc, and
@@ -35,6 +34,7 @@
 // Units: seconds from the first bit of a message. Threading: one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <limits>
@@ -130,6 +130,9 @@ class SpanModel {
   void on_timeout();
   void ping();
   double timeout_at() const;
+  double given_up(double sent, double followed) const {
+    return sent + patience_ + std::min(followed, ack_wait_ + std::min(datagram_s_, rtt_ / 8));
+  }
   bool repair_waits();
   void send_repair();
   void send_parity();

@@ -32,9 +32,10 @@ void SpanModel::go_back_n() {
 
 // When the sender hears that the datagram was lost that left at `lost_at`, `following` more to go.
 double SpanModel::notice(double lost_at, uint64_t following) {
-  const double given_up = std::max(lost_at + patience_, timeout_after_);
+  const double followed = static_cast<double>(following) * datagram_s_;
+  const double last = std::max(given_up(lost_at, followed), timeout_after_);
   const auto told = [&](uint64_t by, double later) {
-    return std::min(given_up, lost_at + static_cast<double>(by + 1) * datagram_s_ + rtt_ + later);
+    return std::min(last, lost_at + static_cast<double>(by + 1) * datagram_s_ + rtt_ + later);
   };
   uint64_t acknowledged = 0;  // the follower whose ACK was lost
   bool after_gap = true;
@@ -54,10 +55,10 @@ double SpanModel::notice(double lost_at, uint64_t following) {
   if (!after_gap && acknowledged < following && ToUnit(word()) >= options_.loss_back) {
     return told(acknowledged + 1, ack_wait_);
   }
-  now_ = given_up;
+  now_ = last;
   ping();
   now_ = lost_at;
-  return given_up;
+  return last;
 }
 
 }  // namespace farspan::testbed
