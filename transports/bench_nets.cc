@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <string>
 #include <type_traits>
@@ -17,6 +16,7 @@
 #include "transports/doors/policy_library.h"
 #include "transports/drivers/qlog/qlog_endpoint.h"
 #include "transports/drivers/udp/udp_transport.h"
+#include "transports/net_options.h"
 #include "transports/testbed/endpoints.h"
 #include "transports/testbed/presets.h"
 #include "transports/testbed/sim_group.h"
@@ -40,6 +40,12 @@ Result<T> Read(const po::variables_map& values, const char* name,
   auto value = parse(Text(values, name));
   if (!value) return Fail(ErrorCode::kInvalid, value.error().message, fmt::format("--{}", name));
   return value;
+}
+
+Result<uint64_t> ReadSize(const po::variables_map& values, const char* name) {
+  auto bytes = ParseSize(Text(values, name));
+  if (!bytes) return Fail(ErrorCode::kInvalid, bytes.error().message, fmt::format("--{}", name));
+  return bytes;
 }
 
 // Of the house, then of a library.
@@ -91,8 +97,9 @@ Result<std::unique_ptr<transport::Transport>> OpenTcp(const po::variables_map& v
   const auto nccl = ReadNccl(values);
   if (!nccl) return tl::unexpected(nccl.error());
   config.sockets = nccl->tcp.sockets;
-  // Where nothing was asked for, the kernel grows them.
-  if (Text(values, "preset") == "tuned" || !values["tcp-buffer"].defaulted()) {
+  // Where nothing was asked for, or 0, the kernel grows them.
+  const bool given = cli::Given(values, "tcp-buffer");
+  if (given ? *ReadSize(values, "tcp-buffer") != 0 : Text(values, "preset") == "tuned") {
     config.send_buffer_bytes = nccl->tcp.send_buffer_bytes;
     config.receive_buffer_bytes = nccl->tcp.receive_buffer_bytes;
   }
@@ -133,21 +140,11 @@ Result<std::unique_ptr<transport::Transport>> OpenVerbs(const po::variables_map&
   return OpenSpanOverVerbs(choice, *config, Text(values, "qlog"));
 }
 
-// Another name than those of virtual time is a library's.
-bool IsLibrary(const po::variables_map& values) {
-  const std::string transport = Text(values, "transport");
-  const auto names = testbed::EndpointNames();
-  return !transport.empty() && transport != "rc" &&
-         std::find(names.begin(), names.end(), transport) == names.end();
-}
-
 Result<std::unique_ptr<transport::Transport>> OpenDoor(const po::variables_map& values,
                                                        const SocketAddress& local, TimeNs timeout) {
-  if (!values["net"].defaulted()) {
-    return Fail(ErrorCode::kInvalid, "a library takes the place of --net", "--transport");
-  }
-  auto opened = doors::OpenLibrary(Text(values, "transport"),
-                                   {HostOf(local), Text(values, "transport-options"), timeout});
+  auto opened = doors::OpenLibrary(
+      Text(values, "transport"),
+      {HostOf(local), Text(values, "transport-options"), timeout, cli::Given(values, "local")});
   if (!opened) return tl::unexpected(opened.error());
   return std::move(opened->transport);
 }
@@ -194,51 +191,6 @@ link::LinkCapacity CapacityOf(Rate rate, TimeNs delay, uint64_t queue_bytes,
 
 }  // namespace
 
-void AddNetOptions(cli::Options& options) {
-  const auto text = [](const char* value) {
-    return po::value<std::string>()->default_value(value);
-  };
-  auto add = options.visible.add_options();
-  const auto number = [](uint32_t value) { return po::value<uint32_t>()->default_value(value); };
-  add("net", text("tcp"), "tcp (kernel TCP), udp (Span), verbs (RoCE) or sim (virtual time)");
-  add("transport", text(""),
-      "verbs: span or rc (NCCL's net_ib); sim: span, or a baseline's model: rc-gbn, rc-sr, tcp; or "
-      "a library in place of --net: "
-      "./libmine.so (see farspan conform)");
-  add("transport-options", text(""),
-      "what the library is told; of an NCCL plugin device=N,version=V");
-  add("verbs-device", text(""), "verbs: mlx5_0 or mlx5_0:2 (default: that of the local address)");
-  add("gid-index", po::value<uint32_t>(),
-      "verbs: NCCL_IB_GID_INDEX (default: RoCEv2, the local address's)");
-  add("preset", text(""),
-      "default or tuned: channels, buffsize and what follows for --rate and --rtt, but for what is "
-      "given");
-  add("channels", number(1), "parallel rings (NCCL's channels)");
-  add("buffsize", text("4M"), "of a lane, in 8 slots (NCCL_BUFFSIZE)");
-  add("sockets", number(1), "tcp: connections per lane");
-  add("tcp-congestion", text(""), "net tcp: cubic, bbr, … (default: the system's)");
-  add("tcp-buffer", text("0"), "tcp: socket buffers; 0: the kernel grows them (sim: its greatest)");
-  add("qps", number(1), "rc: queue pairs per lane (NCCL_IB_QPS_PER_CONNECTION)");
-  add("qp-split", number(0), "rc: 1: a message over all of them (NCCL_IB_SPLIT_DATA_ON_QPS)");
-  add("ib-timeout", number(20), "rc: NCCL_IB_TIMEOUT, 4.096 us x 2^n");
-  add("ib-retries", number(7), "rc: NCCL_IB_RETRY_CNT");
-  add("adaptive-retrans", number(1), "rc: the NIC's own, earlier timer");
-  add("recovery", text("auto"), "span: gbn, sr, ec or auto");
-  add("congestion", text(""),
-      "udp, verbs, sim: fixed, cubic, bbr, swift or dcqcn (default: span bbr, rc fixed, tcp "
-      "cubic)");
-  add("policy", text(""), "span: a library that adds names to these two: ./mine.so");
-  add("qlog", text(""), "span: a directory for what each rank did, as qlog (.sqlog)");
-  add("payload", number(0),
-      "udp, verbs, sim: bytes of a datagram (default: udp 1408, verbs what fits the path MTU, tcp "
-      "1448, sim 4096)");
-  add("rate", text("10 Gbps"), "udp, verbs: a ceiling (fixed: the rate); sim: of the WAN");
-  add("rtt", text("25 ms"), "sim: between sites");
-  add("loss", text("0"), "sim: of datagrams between sites, each way");
-  add("queue", text("20 ms"), "sim: what the WAN's port holds, in time at its rate");
-  add("seed", po::value<uint64_t>()->default_value(1), "sim: of the links' randomness");
-}
-
 Result<uint64_t> ParseSize(const std::string& text) {
   static constexpr std::string_view kSuffixes = "KMG";
   if (text.find_first_not_of("0123456789") == std::string::npos) return ParseBytes(text + " B");
@@ -278,7 +230,7 @@ Result<testbed::NcclPreset> ReadNccl(const po::variables_map& values) {
     if (!found) return Fail(ErrorCode::kInvalid, found.error().message, "--preset");
     preset = *found;
   }
-  const auto given = [&](const char* option) { return !values[option].defaulted(); };
+  const auto given = [&](const char* option) { return cli::Given(values, option); };
   const auto take = [&](const char* option, auto& target) {
     if (given(option)) {
       target = static_cast<std::decay_t<decltype(target)>>(values[option].as<uint32_t>());
@@ -291,19 +243,18 @@ Result<testbed::NcclPreset> ReadNccl(const po::variables_map& values) {
   take("ib-timeout", preset.rc.timeout);
   take("ib-retries", preset.rc.retry_count);
   take("adaptive-retrans", preset.rc.adaptive);
-  for (const auto& [option, targets] :
-       {std::pair{"buffsize", std::array{&preset.buffsize, &preset.buffsize}},
-        {"tcp-buffer", {&preset.tcp.send_buffer_bytes, &preset.tcp.receive_buffer_bytes}}}) {
-    const auto bytes = ParseSize(Text(values, option));
-    if (!bytes) {
-      return Fail(ErrorCode::kInvalid, bytes.error().message, fmt::format("--{}", option));
-    }
-    if (given(option) && *bytes != 0) *targets[0] = *targets[1] = *bytes;
+  const auto buffsize = ReadSize(values, "buffsize");
+  const auto buffer = ReadSize(values, "tcp-buffer");
+  if (!buffsize) return tl::unexpected(buffsize.error());
+  if (!buffer) return tl::unexpected(buffer.error());
+  if (given("buffsize")) preset.buffsize = *buffsize;
+  if (given("tcp-buffer")) {
+    const baselines::TcpModelConfig greatest;
+    preset.tcp.send_buffer_bytes = *buffer != 0 ? *buffer : greatest.send_buffer_bytes;
+    preset.tcp.receive_buffer_bytes = *buffer != 0 ? *buffer : greatest.receive_buffer_bytes;
   }
   return preset;
 }
-
-bool IsSim(const po::variables_map& values) { return Text(values, "net") == "sim"; }
 
 Result<std::unique_ptr<testbed::Group>> MakeSim(const po::variables_map& values,
                                                 const testbed::BenchOptions& options) {

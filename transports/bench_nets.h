@@ -1,19 +1,16 @@
-// The nets that `farspan bench` runs on, and their options.
+// The nets that `farspan bench` runs on, as their options (net_options.h) say.
 #pragma once
 
 #include <boost/program_options.hpp>
 #include <memory>
 
 #include "emulator/base/result.h"
-#include "emulator/cli/command_line.h"
 #include "transports/core/transport.h"
 #include "transports/drivers/address.h"
 #include "transports/testbed/bench.h"
 #include "transports/testbed/presets.h"
 
 namespace farspan {
-
-void AddNetOptions(cli::Options& options);
 
 // "64M" as nccl-tests writes it (binary), or "64 MiB".
 Result<uint64_t> ParseSize(const std::string& text);
@@ -26,8 +23,7 @@ Result<std::unique_ptr<transport::Transport>> OpenNet(
     const boost::program_options::variables_map& values, const SocketAddress& local,
     TimeNs timeout);
 
-// sim: all ranks in virtual time.
-bool IsSim(const boost::program_options::variables_map& values);
+// All ranks in virtual time.
 Result<std::unique_ptr<testbed::Group>> MakeSim(const boost::program_options::variables_map& values,
                                                 const testbed::BenchOptions& options);
 

@@ -12,6 +12,7 @@
 #include "emulator/cli/write_text.h"
 #include "transports/bench_nets.h"
 #include "transports/commands.h"
+#include "transports/net_options.h"
 #include "transports/testbed/bench.h"
 #include "transports/testbed/launch.h"
 #include "transports/testbed/net_group.h"
@@ -27,6 +28,56 @@ constexpr std::string_view kUsage =
     "COLLECTIVE is all_reduce, all_gather, reduce_scatter, alltoall or sendrecv. Without --rank "
     "all\n"
     "ranks run on this machine; mpirun and srun are understood (give --root then).\n\n";
+
+struct Work {
+  collectives::Collective collective;
+  testbed::Compression compression;
+  collectives::Schedule schedule;
+};
+
+// A ring cannot be compressed, so it is not the default of what is.
+collectives::Schedule DefaultSchedule(const po::variables_map& values, const Work& work) {
+  if (work.compression == testbed::Compression::kNone) {
+    return collectives::DefaultSchedule(work.collective);
+  }
+  return values["ranks-per-site"].as<uint32_t>() > 1 ? collectives::Schedule::kHierarchical
+                                                     : collectives::Schedule::kDirect;
+}
+
+Result<Work> ReadWork(const po::variables_map& values) {
+  const auto text = [&](const char* option) { return values[option].as<std::string>(); };
+  const auto collective = ParseWord(collectives::kCollectives, text("collective"), "collective");
+  if (!collective) return tl::unexpected(collective.error());
+  const auto compression = ParseWord(testbed::kCompressions, text("compress"), "compression");
+  if (!compression) return tl::unexpected(compression.error());
+  Work work{*collective, *compression, {}};
+  work.schedule = DefaultSchedule(values, work);
+  if (values.count("schedule") == 0) return work;
+  const auto schedule = ParseWord(collectives::kSchedules, text("schedule"), "schedule");
+  if (!schedule) return tl::unexpected(schedule.error());
+  work.schedule = *schedule;
+  return work;
+}
+
+// What cannot be read is said later.
+std::string WrongWithChannels(const po::variables_map& values) {
+  if (values.count("collective") == 0) return {};
+  const auto work = ReadWork(values);
+  if (!work || work->schedule == collectives::Schedule::kRing) return {};
+  return fmt::format("does nothing with the {} schedule: only rings are in parallel",
+                     collectives::ToText(work->schedule));
+}
+
+void AddRules(cli::Options& options) {
+  for (const char* option : {"rank", "root", "local", "timeout"}) {
+    options.rules.push_back({option, [](const po::variables_map& values) -> std::string {
+                               if (!IsSim(values)) return {};
+                               return "does nothing with --net sim, whose ranks are all in this "
+                                      "process and in virtual time; --world says how many";
+                             }});
+  }
+  options.rules.push_back({"channels", WrongWithChannels});
+}
 
 cli::Options MakeOptions() {
   cli::Options options;
@@ -52,37 +103,21 @@ cli::Options MakeOptions() {
       "all_reduce, direct or hierarchical: fp8 or int8 between sites, none elsewhere");
   add("rank", po::value<uint32_t>(), "of this process");
   add("world", po::value<uint32_t>(), "number of ranks (default 2)");
-  add("root", text(""), "where rank 0 listens: 10.0.0.1:7000");
+  add("root", text(""),
+      "where rank 0 listens: 10.0.0.1:7000 (default, without --rank: the loopback)");
   add("local", text(""), "address to use, port 0 as a rule");
   add("timeout", text("30 s"), "without progress");
   add("json", text(""), "write all figures here");
   AddNetOptions(options);
+  AddRules(options);
   return options;
-}
-
-// A ring cannot be compressed, so it is not the default of what is.
-Result<collectives::Schedule> ReadSchedule(const po::variables_map& values,
-                                           collectives::Collective collective,
-                                           testbed::Compression compression) {
-  if (values.count("schedule") > 0) {
-    return ParseWord(collectives::kSchedules, values["schedule"].as<std::string>(), "schedule");
-  }
-  if (compression == testbed::Compression::kNone) return collectives::DefaultSchedule(collective);
-  return values["ranks-per-site"].as<uint32_t>() > 1 ? collectives::Schedule::kHierarchical
-                                                     : collectives::Schedule::kDirect;
 }
 
 Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) {
   BenchOptions options;
   if (world < 2) return Fail(ErrorCode::kInvalid, "a collective needs at least 2 ranks", "--world");
-  const auto collective =
-      ParseWord(collectives::kCollectives, values["collective"].as<std::string>(), "collective");
-  if (!collective) return tl::unexpected(collective.error());
-  const auto compression =
-      ParseWord(testbed::kCompressions, values["compress"].as<std::string>(), "compression");
-  if (!compression) return tl::unexpected(compression.error());
-  const auto schedule = ReadSchedule(values, *collective, *compression);
-  if (!schedule) return tl::unexpected(schedule.error());
+  const auto work = ReadWork(values);
+  if (!work) return tl::unexpected(work.error());
   const auto element =
       ParseWord(testbed::kElements, values["datatype"].as<std::string>(), "data type");
   if (!element) return tl::unexpected(element.error());
@@ -95,13 +130,13 @@ Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) 
     *target = *bytes;
   }
   options.shape.slot_bytes = nccl->buffsize / options.slots;
-  options.shape.collective = *collective;
-  options.shape.schedule = *schedule;
+  options.shape.collective = work->collective;
+  options.shape.schedule = work->schedule;
   options.shape.ranks = world;
   options.shape.ranks_per_site = values["ranks-per-site"].as<uint32_t>();
   options.shape.channels = nccl->channels;
   options.element = *element;
-  if (auto able = options.compress(*compression); !able) return tl::unexpected(able.error());
+  if (auto able = options.compress(work->compression); !able) return tl::unexpected(able.error());
   options.factor = values["stepfactor"].as<uint32_t>();
   options.iterations = values["iters"].as<uint32_t>();
   options.warm_up = values["warmup_iters"].as<uint32_t>();

@@ -101,9 +101,6 @@ Result<int> Run(const po::variables_map& values, const std::vector<std::string>&
   auto scenario = OpenScenario(values["scenario"].as<std::string>(), values);
   if (!scenario) return tl::unexpected(scenario.error());
   if (values.count("real") > 0) {
-    if (values.count("over-time") > 0) {
-      return Fail(ErrorCode::kInvalid, "is of virtual time alone", "--over-time");
-    }
     scenario = testbed::ForRealTime(std::move(*scenario));
     if (!scenario) return tl::unexpected(scenario.error());
     if (values.count("rank") == 0) return RunReal(values, *scenario, args);
@@ -112,6 +109,19 @@ Result<int> Run(const po::variables_map& values, const std::vector<std::string>&
   return Output(values, *scenario, testbed::RunCompare(*scenario, RunOptions(values)),
                 nlohmann::json::object())
       .map([] { return cli::kExitGood; });
+}
+
+void AddRules(cli::Options& options) {
+  options.rules = {
+      cli::Excludes("jobs", "real", "does nothing with --real: only one contender runs at a time"),
+      cli::Excludes("over-time", "real", "is of virtual time alone: leave out --real")};
+  constexpr const char* kOfOneRank[] = {"rank", "row", "sample", "root", "local"};
+  for (const char* option : kOfOneRank) {
+    const char* all =
+        "is of one rank that --real starts, with --rank, --row, --sample, --root, --local";
+    options.rules.push_back(cli::Needs(option, "real", all));
+    for (const char* other : kOfOneRank) options.rules.push_back(cli::Needs(option, other, all));
+  }
 }
 
 }  // namespace
@@ -139,6 +149,7 @@ int CmdCompare(const std::vector<std::string>& args) {
   add("json", po::value<std::string>(), "write all figures here");
   add("markdown", po::value<std::string>(), "write the tables here");
   add("csv", po::value<std::string>(), "write the rows here");
+  AddRules(options);
   bool help = false;
   const auto values = cli::Parse(options, args, help);
   if (!values) return cli::Report(values.error());

@@ -34,7 +34,7 @@ cli::Options MakeOptions() {
   auto add = options.visible.add_options();
   add("transport-options", text(""),
       "what the library is told; of an NCCL plugin device=N,version=V");
-  add("local", text("127.0.0.1"), "address that both ends use");
+  add("local", text("127.0.0.1"), "address that both ends use (an NCCL plugin has its own)");
   add("timeout", text("10 s"), "for each case");
   add("only", text(""), "the cases with this in their name");
   add("json", text(""), "write the result here");
@@ -72,10 +72,11 @@ Result<int> Run(const po::variables_map& values) {
   const auto text = [&](const char* name) { return values[name].as<std::string>(); };
   const auto json = cli::CheckWritable(text("json"), "--json");
   if (!json) return tl::unexpected(json.error());
-  const testbed::LibraryConformance options{text("library"),
-                                            {text("local"), text("transport-options"), *timeout},
-                                            *timeout,
-                                            text("only")};
+  const testbed::LibraryConformance options{
+      text("library"),
+      {text("local"), text("transport-options"), *timeout, cli::Given(values, "local")},
+      *timeout,
+      text("only")};
   const auto print = [](const testbed::LibraryCase& one) {
     const bool asked = one.verdict != Verdict::kNotAsked;
     fmt::print("{:<34} {}{}{}\n", one.name, Word(one.verdict),

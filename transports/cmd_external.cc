@@ -51,9 +51,20 @@ cli::Options MakeOptions() {
   add("stepfactor,f", number(2), "from one size to the next");
   add("iters,n", number(5), "runs of each size");
   add("rank", po::value<uint32_t>(), "of this process: 0 serves, 1 is the client");
-  add("root", text(""), "where rank 0 listens: 10.0.0.1:7000");
+  add("root", text(""),
+      "where rank 0 listens: 10.0.0.1:7000 (default, without --rank: the loopback)");
   add("port", po::value<uint16_t>(), "of the commands (default: one that is free)");
   add("json", text(""), "write all figures here");
+  options.rules = {cli::Excludes("settle", "ready",
+                                 "does nothing with --ready, which says when the server is ready; "
+                                 "--limit bounds that wait")};
+  for (const char* option : {"scale", "from"}) {
+    options.rules.push_back({option, [](const po::variables_map& values) -> std::string {
+                               if (values["goodput"].as<std::string>() != "wall") return {};
+                               return "does nothing with the wall clock's goodput: say with "
+                                      "--goodput json:POINTER or regex:EXPRESSION what to read";
+                             }});
+  }
   return options;
 }
 
@@ -126,9 +137,6 @@ int CmdExternal(const std::vector<std::string>& args) {
   const auto launched =
       testbed::FindRank(launch, [](const char* name) { return std::getenv(name); });
   if (!launched) return cli::Report(launched.error());
-  if (launched->world != 2) {
-    return cli::Report({ErrorCode::kInvalid, "a server and a client are two ranks, not more", {}});
-  }
   const auto writable = cli::CheckWritable((*values)["json"].as<std::string>(), "--json");
   if (!writable && launched->rank == 0) return cli::Report(writable.error());
   const auto done = Run(*values, *spec, *launched);

@@ -91,6 +91,8 @@ int CmdGate(const std::vector<std::string>& args) {
   add("run", po::value<std::string>(), "judge this run's JSON instead of running again");
   add("junit", po::value<std::string>(), "write the verdicts here, for a CI system");
   AddRunOptions(options);
+  options.rules = {
+      cli::Excludes("jobs", "run", "does nothing with --run: what ran is in its file")};
   bool help = false;
   const auto values = cli::Parse(options, args, help);
   if (!values) return cli::Report(values.error());

@@ -381,6 +381,9 @@ Result<const Action*> FindAction(const Call& call, std::span<const Action> actio
 int Run(Call call) {
   const bool json = call.has("json");
   if (call.words == std::vector<std::string>{"metrics"}) {
+    if (auto good = CheckOptions(call, {"metrics", 1, 1, "", {}, {}}); !good) {
+      return cli::Report(good.error());
+    }
     fmt::print("{}", json ? control::MetricCatalogueJson() : CatalogueText());
     return cli::kExitGood;
   }
@@ -432,6 +435,15 @@ int CmdLink(const std::vector<std::string>& args) {
       "token-file", text(), "the emulator's token")("json", "machine output");
   options.hidden.add_options()("word", po::value<std::vector<std::string>>());
   options.positional.add("word", -1);
+  for (const char* option : {"http", "token-file"}) {
+    options.rules.push_back({option, [](const po::variables_map& values) -> std::string {
+                               using Words = std::vector<std::string>;
+                               const bool metrics = values.count("word") != 0 &&
+                                                    values["word"].as<Words>() == Words{"metrics"};
+                               return metrics ? "does nothing with metrics: no emulator is asked"
+                                              : "";
+                             }});
+  }
   bool help = false;
   auto values = cli::Parse(options, args, help);
   if (!values) return cli::Report(values.error());

@@ -114,6 +114,7 @@ int CmdNccl(const std::vector<std::string>& args) {
   add("json", "machine output, schema farspan.nccl.v1");
   options.hidden.add_options()("place", po::value<std::vector<std::string>>());
   options.positional.add("place", -1);
+  options.rules = {cli::Needs("link", "config", "needs --config FILE that has the link")};
   bool help = false;
   const auto values = cli::Parse(options, args, help);
   if (!values) return cli::Report(values.error());

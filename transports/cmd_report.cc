@@ -100,13 +100,11 @@ int CmdReport(const std::vector<std::string>& args) {
   add("output,o", po::value<std::string>()->default_value("report.html"), "the page");
   add("plots", po::value<std::string>(), "a directory for each plot's SVG and CSV");
   add("pdf", "each plot as PDF too (rsvg-convert)");
+  options.rules = {cli::Needs("pdf", "plots", "needs --plots DIR to write to")};
   bool help = false;
   const auto values = cli::Parse(options, args, help);
   if (!values) return cli::Report(values.error());
   if (help) return cli::kExitGood;
-  if (values->count("pdf") > 0 && values->count("plots") == 0) {
-    return cli::Report({ErrorCode::kInvalid, "needs --plots DIR to write to", "--pdf"});
-  }
   if (values->count("file") == 0) {
     return cli::Report({ErrorCode::kInvalid, "which files? See farspan report --help", {}});
   }

@@ -124,6 +124,7 @@ int CmdRoute(const std::vector<std::string>& args) {
       "list", "all metros (with --json: and all segments)");
   options.hidden.add_options()("place", po::value<std::vector<std::string>>());
   options.positional.add("place", -1);
+  options.rules = {cli::Excludes("list", "place", "shows all places: leave out FROM and TO")};
   bool help = false;
   const auto values = cli::Parse(options, args, help);
   if (!values) return cli::Report(values.error());

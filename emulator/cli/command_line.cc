@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <sstream>
+#include <utility>
 
 #include "emulator/base/nearest.h"
 
@@ -96,6 +97,22 @@ int Report(const Error& error) {
   return kExitUsage;
 }
 
+bool Given(const po::variables_map& values, const std::string& option) {
+  return values.count(option) != 0 && !values[option].defaulted();
+}
+
+OptionRule Needs(std::string option, std::string other, std::string otherwise) {
+  return {std::move(option), [=](const po::variables_map& values) {
+            return Given(values, other) ? std::string() : otherwise;
+          }};
+}
+
+OptionRule Excludes(std::string option, std::string other, std::string otherwise) {
+  return {std::move(option), [=](const po::variables_map& values) {
+            return Given(values, other) ? otherwise : std::string();
+          }};
+}
+
 Result<po::variables_map> Parse(const Options& options, const std::vector<std::string>& args,
                                 bool& help) {
   po::options_description visible;
@@ -125,6 +142,13 @@ Result<po::variables_map> Parse(const Options& options, const std::vector<std::s
     std::ostringstream text;
     text << visible;
     fmt::print("{}{}", options.usage, text.str());
+    return values;
+  }
+  for (const OptionRule& rule : options.rules) {
+    if (!Given(values, rule.option)) continue;
+    if (std::string wrong = rule.wrong(values); !wrong.empty()) {
+      return Fail(ErrorCode::kInvalid, std::move(wrong), "--" + rule.option);
+    }
   }
   return values;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <boost/program_options.hpp>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,12 +31,25 @@ int RunProgram(std::string_view program, std::span<const Command> commands, int 
 // Prints "PROGRAM: ERROR" to stderr and gives the exit code that belongs to it.
 int Report(const Error& error);
 
+// By the user, not by its default.
+bool Given(const boost::program_options::variables_map& values, const std::string& option);
+
+// An option is said to do nothing rather than silently does it. `wrong` is asked where the option
+// is given, and says what is wrong with it beside the others, and what to use; "": nothing.
+struct OptionRule {
+  std::string option;
+  std::function<std::string(const boost::program_options::variables_map&)> wrong;
+};
+OptionRule Needs(std::string option, std::string other, std::string otherwise);
+OptionRule Excludes(std::string option, std::string other, std::string otherwise);
+
 // A command's own options, with --help added. `usage` is printed above them.
 struct Options {
   std::string usage;
   boost::program_options::options_description visible{"Options"};
   boost::program_options::options_description hidden;
   boost::program_options::positional_options_description positional;
+  std::vector<OptionRule> rules;
 };
 // `help` is set where --help was given, and then printed.
 Result<boost::program_options::variables_map> Parse(const Options& options,

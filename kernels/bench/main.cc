@@ -83,6 +83,13 @@ uint64_t ParseSize(const std::string& text) {
   return static_cast<uint64_t>(number * factor);
 }
 
+double ParseSeconds(const std::string& text) {
+  char* end = nullptr;
+  const double seconds = std::strtod(text.c_str(), &end);
+  if (!(seconds > 0) || *end != '\0') Refuse("--seconds is a number above 0");
+  return seconds;
+}
+
 std::vector<uint64_t> ParseList(const std::string& text) {
   std::vector<uint64_t> values;
   for (size_t at = 0; at <= text.size();) {
@@ -91,6 +98,25 @@ std::vector<uint64_t> ParseList(const std::string& text) {
     at = comma + 1;
   }
   return values;
+}
+
+// An option that would do nothing beside the others; `given` holds the letters of all.
+void CheckOptions(const std::string& given, const Options& options) {
+  const bool checks = options.check, times = options.time;
+  if (!checks && !times) Refuse("--check and --time: leave both out for both");
+  struct Rule {
+    char option;
+    bool acts;
+    const char* otherwise;
+  };
+  for (const auto& [option, acts, otherwise] :
+       {Rule{'s', checks, "--small is of the checks: leave out --time"},
+        {'b', times, "--bytes is of the timing: leave out --check"},
+        {'m', times, "--sms is of the timing: leave out --check"},
+        {'r', times, "--seconds is of the timing: leave out --check"},
+        {'i', !options.json.empty(), "--commit needs --json FILE to be noted in"}}) {
+    if (given.find(option) != std::string::npos && !acts) Refuse(otherwise);
+  }
 }
 
 Options Parse(int argc, char** argv) {
@@ -102,7 +128,9 @@ Options Parse(int argc, char** argv) {
       {"json", required_argument, nullptr, 'j'},    {"commit", required_argument, nullptr, 'i'},
       {"help", no_argument, nullptr, 'h'},          {nullptr, 0, nullptr, 0}};
   Options options;
+  std::string given;
   for (int choice; (choice = getopt_long(argc, argv, "h", kOptions, nullptr)) != -1;) {
+    given += static_cast<char>(choice);
     switch (choice) {
       case 'd':
         options.device = optarg;
@@ -118,12 +146,15 @@ Options Parse(int argc, char** argv) {
         break;
       case 'b':
         options.bytes = ParseList(optarg);
+        if (std::count(options.bytes.begin(), options.bytes.end(), 0)) {
+          Refuse("--bytes of 0 cannot be timed");
+        }
         break;
       case 'm':
         for (const uint64_t n : ParseList(optarg)) options.sms.push_back(static_cast<uint32_t>(n));
         break;
       case 'r':
-        options.seconds = std::strtod(optarg, nullptr);
+        options.seconds = ParseSeconds(optarg);
         break;
       case 'f':
         options.filter = optarg;
@@ -143,7 +174,7 @@ Options Parse(int argc, char** argv) {
     }
   }
   if (optind < argc) Refuse(std::string("unexpected '") + argv[optind] + "'");
-  if (!(options.seconds > 0)) Refuse("--seconds must be above 0");
+  CheckOptions(given, options);
   return options;
 }
 
@@ -327,6 +358,9 @@ int Main(int argc, char** argv) {
   const Options options = Parse(argc, argv);
   const std::unique_ptr<Device> device = MakeDevice(options.device);  // outlives the cases
   const std::vector<std::unique_ptr<Case>> cases = CasesOf(options.filter);
+  if (device->kind() == FSK_CPU && !options.sms.empty()) {
+    Refuse("--sms caps a GPU's multiprocessors, and this device is the CPU");
+  }
   std::printf("device: %s\n", fsk_device_name(device->kind()));
   std::vector<CheckRow> checks;
   for (const auto& operation : cases) {

@@ -49,9 +49,9 @@ def message_bytes(goodput_bits_per_s, seconds):
     return int(goodput_bits_per_s / 8 * seconds / (WARM_UP + ITERATIONS)) // 4096 * 4096
 
 
-def bench_arguments(size, congestion):
+def bench_arguments(size):
     return ["sendrecv", "-c", 0, "-b", size, "-e", size, "-n", ITERATIONS, "-w", WARM_UP, "--buffsize", "8M",
-            "--tcp-buffer", BUFFER, "--tcp-congestion", congestion, "--timeout", "60 s"]
+            "--tcp-buffer", BUFFER]
 
 
 def goodput(file):
@@ -64,8 +64,8 @@ def measured(lab, engine_arguments, size, congestion):
     a, b = lab.hosts.values()
     farspan = binary("farspan", "transports")
     file = lab.directory / "bench.json"
-    common = [farspan, "bench", *bench_arguments(size, congestion), "--net", "tcp", "--world", 2,
-              "--root", f"{a.address}:7000"]
+    common = [farspan, "bench", *bench_arguments(size), "--net", "tcp", "--tcp-congestion",
+              congestion, "--timeout", "60 s", "--world", 2, "--root", f"{a.address}:7000"]
     with Engine(lab, *engine_arguments) as engine:
         children = [b.start(*common, "--rank", 1),
                     a.start(*common, "--rank", 0, "--json", file, stdout=subprocess.DEVNULL)]
@@ -96,7 +96,7 @@ def round_trips(host, child):
 
 def modelled(options, loss, size, congestion, seed):
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        run(binary("farspan", "transports"), "bench", *bench_arguments(size, congestion), "--net", "sim",
+        run(binary("farspan", "transports"), "bench", *bench_arguments(size), "--net", "sim",
             "--transport", "tcp", "--congestion", congestion, "--rate", options.rate, "--rtt",
             options.rtt, "--queue", options.rtt, "--loss", loss, "--seed", seed, "--json", file.name)
         return goodput(file.name)

@@ -140,6 +140,60 @@ TEST(BenchCommand, BadUsageIsSaidBeforeAnythingRuns) {
   }
 }
 
+TEST(BenchCommand, AnOptionThatWouldDoNothingIsRefused) {
+  for (const auto& [arguments, word] :
+       {std::pair{"--loss 1e-3", "--loss: does nothing with --net tcp: it is of virtual time"},
+        {"--congestion bbr", "--net tcp takes --tcp-congestion"},
+        {"--net sim --timeout 1s", "--timeout: does nothing with --net sim"},
+        {"--net sim --rank 0", "--world says how many"},
+        {"--schedule direct --channels 2", "--channels: does nothing with the direct schedule"},
+        {"--compress fp8 --channels 2", "--channels: does nothing with the direct schedule"},
+        {"--buffsize 0", "slot"}}) {
+    const auto run =
+        Execute(std::string(FARSPAN_PROGRAM) + " bench all_reduce " + arguments + " 2>&1");
+    EXPECT_EQ(run.exit_code, 2) << arguments << run.output;
+    EXPECT_NE(run.output.find(word), std::string::npos) << arguments << run.output;
+  }
+}
+
+// In virtual time the same options give the same figures: a change is an option's doing.
+TEST(BenchCommand, WhatIsTakenChangesTheRun) {
+  const auto rows = [](const std::string& arguments) {
+    auto json = BenchJson(
+        "all_reduce --net sim -c 0 -b 1M -e 1M -n 2 -w 0 --rtt 4ms --rate 2Gbps " + arguments);
+    return json["rows"];
+  };
+  const std::string span = "--loss 1e-2 ", rc = span + "--transport rc-sr ",
+                    tcp = span + "--transport tcp ";
+  for (const auto& [base, options] :
+       {std::pair{span, std::vector<std::string>{"--recovery gbn", "--congestion swift",
+                                                 "--payload 1000", "--seed 2", "--channels 4",
+                                                 "--buffsize 64K", "--preset default"}},
+        {rc,
+         {"--qps 4", "--qps 4 --qp-split 1", "--ib-timeout 8", "--adaptive-retrans 0",
+          "--congestion dcqcn", "--preset tuned"}},
+        {tcp, {"--queue 6us", "--sockets 3", "--tcp-buffer 64K", "--congestion bbr"}}}) {
+    const auto without = rows(base);
+    EXPECT_EQ(rows(base), without);
+    for (const std::string& option : options) EXPECT_NE(rows(base + option), without) << option;
+  }
+  // The seventh retry is one too many where there are none.
+  const auto run = Execute(FARSPAN_PROGRAM
+                           " bench sendrecv --net sim --transport rc-gbn --loss 9% --ib-retries 0 "
+                           "-c 0 -b 1M -e 1M 2>&1");
+  EXPECT_EQ(run.exit_code, 1) << run.output;
+}
+
+TEST(BenchCommand, RanksOfThisMachineMeetAtTheRoot) {
+  const std::string bench = FARSPAN_PROGRAM " bench sendrecv -b 1K -e 1K -n 1 --timeout 1s --root ";
+  const std::string port = std::to_string(20'000 + getpid() % 10'000);
+  const auto here = Execute(bench + "127.0.0.9:" + port + " 2>&1");
+  EXPECT_EQ(here.exit_code, 0) << here.output;
+  const auto elsewhere = Execute(bench + "192.0.2.1:" + port + " 2>&1");
+  EXPECT_EQ(elsewhere.exit_code, 3) << elsewhere.output;
+  EXPECT_NE(elsewhere.output.find("rank 0 cannot listen at 192.0.2.1"), std::string::npos);
+}
+
 TEST(BenchCommand, WhatCannotBeWrittenIsSaidBeforeAnythingRuns) {
   for (const char* net : {"tcp", "sim"}) {
     const auto run = Execute(std::string(FARSPAN_PROGRAM) + " bench all_reduce --net " + net +
@@ -200,6 +254,9 @@ TEST(Launch, RanksOfMpirunAndSrun) {
     EXPECT_TRUE(launched->children.empty());
     EXPECT_EQ(testbed::WorldOf({{}, 5, ""}, in(rank, world)), 8u);
     EXPECT_EQ(testbed::WorldOf({1, 5, ""}, in(rank, world)), 5u);
+    const auto fewer = FindRank({{}, 2, "10.0.0.1:7000"}, in(rank, world));
+    ASSERT_FALSE(fewer);
+    EXPECT_NE(fewer.error().text().find("with 8 ranks, where 2 are wanted"), std::string::npos);
     const auto lost = FindRank({}, in(rank, world));
     ASSERT_FALSE(lost);
     EXPECT_NE(lost.error().text().find("--root"), std::string::npos);

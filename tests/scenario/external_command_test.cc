@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <tuple>
 
 #include "tests/support/execute.h"
@@ -18,8 +19,8 @@ namespace {
 using test::Execute;
 using test::Outcome;
 
-const std::string kExternal =
-    std::string(FARSPAN_PROGRAM) + " external --settle 50ms -b 1000 -e 1000 -n 1 ";
+const std::string kExternal = std::string(FARSPAN_PROGRAM) + " external -b 1000 -e 1000 -n 1 ";
+const std::string kSoon = kExternal + "--settle 50ms ";
 
 std::filesystem::path Temporary(const char* name) {
   return std::filesystem::temp_directory_path() /
@@ -95,7 +96,8 @@ TEST(ExternalCommand, FailuresAreReportedInTime) {
         {"--server 'sleep 60' --client 'head -c 9999 /dev/urandom; exit 9'", "exit code 9"},
         {"--server 'sleep 60' --client 'echo none' --goodput 'regex:([0-9]+) bps'", "matches"},
         {"--server 'sleep 60' --client 'echo 1' --goodput json:/end/bps", "no number at"}}) {
-    const Outcome run = Execute(kExternal + options + " 2>&1");
+    const bool ready = std::string_view(options).find("--ready") != std::string_view::npos;
+    const Outcome run = Execute((ready ? kExternal : kSoon) + options + " 2>&1");
     EXPECT_EQ(run.exit_code, 1) << options << run.output;
     EXPECT_NE(run.output.find(word), std::string::npos) << options << run.output;
   }
@@ -105,7 +107,7 @@ TEST(ExternalCommand, FailuresAreReportedInTime) {
 TEST(ExternalCommand, ReadsMegabytesWithAnyExpression) {
   for (const char* expression : {"(?:a|b)*x([0-9]+)", "^(?:a+)+$|([0-9]+) bps$"}) {
     const Outcome run = Execute(
-        "timeout 60 " + kExternal +
+        "timeout 60 " + kSoon +
         "--server 'sleep 60' --client 'head -c 4000000 /dev/zero | tr \"\\0\" a; echo; echo 7 bps'"
         " --goodput 'regex:" +
         expression + "' 2>&1");
@@ -113,7 +115,7 @@ TEST(ExternalCommand, ReadsMegabytesWithAnyExpression) {
     EXPECT_NE(run.output.find("nothing in the output matches"), std::string::npos) << run.output;
   }
   const Outcome run = Execute(
-      kExternal +
+      kSoon +
       "--server 'sleep 60' --client 'head -c 4000000 /dev/zero | tr \"\\0\" a; echo; echo 7 bps'"
       " --goodput 'regex:^([0-9]+) bps$' --scale 1e6 2>&1");
   EXPECT_EQ(run.exit_code, 0) << run.output;
@@ -122,7 +124,7 @@ TEST(ExternalCommand, ReadsMegabytesWithAnyExpression) {
 
 // Each would wait for what the other never does.
 TEST(ExternalCommand, RanksWithOtherOptionsAreToldSo) {
-  const std::string rank = kExternal + "--server 'sleep 60' --client true --root 127.0.0.1:" +
+  const std::string rank = kSoon + "--server 'sleep 60' --client true --root 127.0.0.1:" +
                            std::to_string(20'000 + getpid() % 10'000) + " --rank ";
   const Outcome run = Execute("(" + rank + "1 -f 3 & " + rank + "0 -f 4; wait) 2>&1");
   EXPECT_NE(run.output.find("another run"), std::string::npos) << run.output;
@@ -138,7 +140,11 @@ TEST(ExternalCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"--server true --client true --goodput json:end", "--goodput"},
         {"--server true --client true --goodput 'regex:(?=a)(b)'", "of RE2"},
         {"--server true --client true --rank 0 --root :7000", "--root: ':7000' is no address"},
-        {"--server true --client true --from both", "client or server"}}) {
+        {"--server true --client true --goodput json:/x --from both", "client or server"},
+        {"--server true --client true --from server", "--from: does nothing with the wall clock"},
+        {"--server true --client true --scale 2", "--scale: does nothing with the wall clock"},
+        {"--server true --client true --ready up --settle 1s",
+         "--settle: does nothing with --ready"}}) {
     const Outcome run = Execute(kExternal + options + " 2>&1");
     EXPECT_EQ(run.exit_code, 2) << options << run.output;
     EXPECT_NE(run.output.find(word), std::string::npos) << options << run.output;
@@ -160,16 +166,15 @@ TEST(ExternalCommand, NothingIsLeftBehind) {
 // One that will not end and whose children come and go, each with a signal to its supervisor.
 TEST(ExternalCommand, ACommandThatRefusesToEndIsKilledInTime) {
   const Outcome run = Execute(
-      "timeout 20 " + kExternal +
+      "timeout 20 " + kSoon +
       "--server 'trap \"\" TERM; while :; do (sleep 0.1 &); sleep 0.1; done' --client true 2>&1");
   EXPECT_EQ(run.exit_code, 0) << run.output;
 }
 
 TEST(ExternalCommand, NothingIsLeftBehindWhenFarspanIsKilled) {
   const auto file = Temporary(".killed");
-  Execute(kExternal + "--server '" + Leave(file) +
-          "; sleep 60' --client 'sleep 60' & farspan=$!; " + "while [ ! -s " + file.string() +
-          " ]; do sleep 0.05; done; kill -9 $farspan");
+  Execute(kSoon + "--server '" + Leave(file) + "; sleep 60' --client 'sleep 60' & farspan=$!; " +
+          "while [ ! -s " + file.string() + " ]; do sleep 0.05; done; kill -9 $farspan");
   EXPECT_TRUE(IsGone(file));
   std::filesystem::remove(file);
 }

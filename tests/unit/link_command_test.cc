@@ -206,6 +206,8 @@ TEST_F(LinkCommand, TokenIsSent) {
 TEST_F(LinkCommand, MetricsNeedNoEmulator) {
   EXPECT_EQ(RunLink("metrics --json").text, MetricCatalogueJson());
   EXPECT_TRUE(Has(RunLink("metrics"), "farspan_port_lateness_seconds"));
+  EXPECT_TRUE(Has(RunLink("metrics" + http_), "--http: does nothing with metrics"));
+  EXPECT_TRUE(Has(RunLink("metrics --lane 1"), "metrics does not take --lane"));
 }
 
 }  // namespace

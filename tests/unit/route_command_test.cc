@@ -52,6 +52,8 @@ TEST(RouteCommand, JsonAddsUp) {
 
 TEST(RouteCommand, ListsEveryMetroAndSegment) {
   EXPECT_NE(Farspan("route --list").text.find("ABI  Abilene TX"), std::string::npos);
+  EXPECT_EQ(Farspan("route --list Abilene").exit_code, 2);
+  EXPECT_EQ(Farspan("nccl Abilene Ashburn --rate 1Gbps --link x").exit_code, 2);
   const auto json = nlohmann::json::parse(Farspan("route --list --json").text);
   EXPECT_EQ(json["schema"], "farspan.route_list.v1");
   EXPECT_GE(json["metros"].size(), 60u);

@@ -11,6 +11,7 @@ struct DoorConfig {
   std::string local;    // numeric address by which the peers reach this rank
   std::string options;  // what the user wrote after --transport-options
   TimeNs timeout{30'000'000'000};
+  bool local_asked = false;  // the user chose `local`; a door that cannot use it refuses
 };
 
 }  // namespace farspan::doors

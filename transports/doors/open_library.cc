@@ -20,6 +20,12 @@ Result<OpenedLibrary> OpenLibrary(const std::string& path, const DoorConfig& con
     opened.door = fmt::format("farspan_transport.h version {}", FARSPAN_TRANSPORT_ABI);
     return opened;
   }
+  if (config.local_asked) {
+    return Fail(ErrorCode::kInvalid,
+                "an NCCL plugin chooses its address itself, by its own environment variables "
+                "(NCCL_SOCKET_IFNAME, FARSPAN_LOCAL, ...)",
+                "--local");
+  }
   const auto options = ParseNcclOptions(config.options);
   if (!options) return tl::unexpected(options.error());
   auto net = FindNcclNet(*library, options->version);

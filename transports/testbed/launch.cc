@@ -71,7 +71,11 @@ Result<Launched> FindRank(const LaunchOptions& options, const Environment& envir
     return Launched{*options.rank, *options.world, options.root, {}};
   }
   const auto by = FindLauncher(environment);
-  if (!by) return ForkRanks(WorldOf(options, environment));
+  if (!by) return ForkRanks(WorldOf(options, environment), options.root);
+  if (options.world && *options.world != by->world) {
+    return Fail(ErrorCode::kInvalid, fmt::format("started by {} with {} ranks, where {} are wanted",
+                                                 by->name, by->world, *options.world));
+  }
   if (options.root.empty()) {
     return Fail(ErrorCode::kInvalid,
                 fmt::format("started by {} as rank {} of {}: say with --root where rank 0 can be "
@@ -81,7 +85,7 @@ Result<Launched> FindRank(const LaunchOptions& options, const Environment& envir
   return Launched{by->rank, by->world, options.root, {}};
 }
 
-Result<Launched> ForkRanks(uint32_t world) {
+Result<Launched> ForkRanks(uint32_t world, const std::string& told) {
   if (world > kForkedMost) {
     return Fail(
         ErrorCode::kInvalid,
@@ -90,7 +94,7 @@ Result<Launched> ForkRanks(uint32_t world) {
   }
   Launched launched;
   launched.world = world;
-  auto root = FreeLoopback();
+  auto root = told.empty() ? FreeLoopback() : Result<std::string>(told);
   if (!root) return tl::unexpected(root.error());
   launched.root = *root;
   std::fflush(nullptr);

@@ -35,8 +35,9 @@ using Environment = std::function<const char*(const char*)>;
 // How many ranks there are to be.
 uint32_t WorldOf(const LaunchOptions& options, const Environment& environment);
 Result<Launched> FindRank(const LaunchOptions& options, const Environment& environment);
-// Makes the other ranks on this machine; returns in each of them, as that rank.
-Result<Launched> ForkRanks(uint32_t world);
+// Makes the other ranks on this machine; returns in each of them, as that rank. Without a root, at
+// a free port of the loopback.
+Result<Launched> ForkRanks(uint32_t world, const std::string& root = {});
 // Waits for the children; the greatest exit code among them and `own`.
 int WaitForRanks(const Launched& launched, int own);
 
