@@ -98,7 +98,7 @@ class Span final : public Endpoint {
   void send_stateless(const Header& header, const Route& route);
   void refuse(const Packet& packet, Reason reason);
   void send_accept(const Packet& packet, const Slot& slot);
-  uint64_t cookie_for(const Packet& packet, uint32_t time) const;
+  uint64_t cookie_for(const Packet& packet, uint64_t time) const;
   void handshake_timeout(TimeNs now, Slot& slot);
   void handshake_trouble(Slot& slot, const Trouble& trouble);
   void handshake_fails(Slot& slot, std::string why);

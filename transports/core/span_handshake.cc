@@ -12,9 +12,9 @@
 namespace farspan::transport {
 namespace {
 
-constexpr int64_t kCookieLifeUs = 10'000'000;
+constexpr TimeNs kCookieLife{10'000'000'000};
 
-uint32_t Microseconds(TimeNs t) { return static_cast<uint32_t>(t.ns / 1'000); }
+uint64_t Microseconds(TimeNs t) { return static_cast<uint64_t>(t.ns / 1'000); }
 
 }  // namespace
 
@@ -92,15 +92,15 @@ Drop Span::on_handshake(const Packet& packet) {
 }
 
 // The server's memory of a client before it has proved its address: this, in the client's hands.
-uint64_t Span::cookie_for(const Packet& packet, uint32_t time) const {
-  std::array<uint8_t, sizeof(Address::bytes) + 24> text{};
+uint64_t Span::cookie_for(const Packet& packet, uint64_t time) const {
+  std::array<uint8_t, sizeof(Address::bytes) + 28> text{};
   const Address& peer = packet.route->peer;
   std::memcpy(text.data(), peer.bytes.data(), peer.bytes.size());
   uint8_t* rest = text.data() + peer.bytes.size();
   std::memcpy(rest, &packet.header.id, 8);
   std::memcpy(rest + 8, &packet.header.connection, 8);
-  std::memcpy(rest + 16, &time, 4);
-  std::memcpy(rest + 20, &peer.size, 4);
+  std::memcpy(rest + 16, &time, 8);
+  std::memcpy(rest + 24, &peer.size, 4);
   uint64_t cookie = 0;
   crypto_shorthash(reinterpret_cast<uint8_t*>(&cookie), text.data(), text.size(),
                    secret_.bytes.data());
@@ -117,10 +117,12 @@ Drop Span::on_hello(const Packet& packet) {
     refuse(packet, Reason::kNoListener);
     return Drop::kNone;
   }
-  const uint32_t now = Microseconds(packet.at);
-  if (hello.cookie != cookie_for(packet, hello.cookie_time) ||
-      now - hello.cookie_time > kCookieLifeUs) {
-    answer({.type = PacketType::kRetry, .cookie = cookie_for(packet, now), .cookie_time = now},
+  const uint64_t now = Microseconds(packet.at);
+  const uint64_t given = Expand(hello.cookie_time, 32, now);
+  if (hello.cookie != cookie_for(packet, given) || now - given > Microseconds(kCookieLife)) {
+    answer({.type = PacketType::kRetry,
+            .cookie = cookie_for(packet, now),
+            .cookie_time = static_cast<uint32_t>(now)},
            packet);
     return Drop::kNone;
   }
@@ -160,7 +162,8 @@ CommId Span::make_receiver(const Packet& packet) {
   setup.payload_crc = hello.payload_crc || config_.payload_crc;
   setup.in_order = hello.in_order;
   setup.first_number = hello.first_number;
-  setup.rtt = TimeNs{int64_t{Microseconds(packet.at) - hello.cookie_time} * 1'000};
+  const auto since = static_cast<uint32_t>(Microseconds(packet.at)) - hello.cookie_time;
+  setup.rtt = TimeNs{int64_t{since} * 1'000};
   slot->connection =
       std::make_unique<Receiver>(config_, setup, events_, counters_, packet.at, *packet.route);
   slot->payload_bytes = setup.payload_bytes;
@@ -185,7 +188,7 @@ Drop Span::on_answer(const Packet& packet, Slot& slot) {
     case PacketType::kRetry:
       // One cookie for as long as it lives: an ACCEPT does not say which HELLO it answers, and the
       // round trip is counted from the first that had a cookie.
-      if (slot.cookie != 0 && packet.at - slot.asked_at < TimeNs{kCookieLifeUs * 1'000}) {
+      if (slot.cookie != 0 && packet.at - slot.asked_at < kCookieLife) {
         return Drop::kState;
       }
       slot.cookie = header.cookie;
