@@ -211,7 +211,9 @@ warm_up = 0
 payload = "1408 B"
 sites = [{{name = "a"}}, {{name = "b"}}]
 contenders = [{{congestion = "bbr"}}, {{congestion = "fixed"}},
+              {{transport = "tcp", tuning = "default", channels = 1}},
               {{transport = "tcp", channels = 1}},
+              {{transport = "tcp", congestion = "bbr", tuning = "default", channels = 1}},
               {{transport = "tcp", congestion = "bbr", channels = 1}}]
 [link]
 {link}
@@ -222,7 +224,8 @@ sizes = ["{size}"]
 
 
 def compare_transports(scenario, out, say):
-    """`farspan compare --real` on this link; its figures and certificates go to transports.json."""
+    """`farspan compare --real` on this link; its figures and certificates go to transports.json. A
+    row that says whether every contender was done, with a certificate that is valid."""
     say("transports: Span and kernel TCP on this link, by turns (farspan compare --real)")
     link = {**scenario.settings(), "rate": scenario.rate[0], "limit": scenario.limit}
     one_second = int(scenario.rate[1] / 8 / 65536) * 65536 or 65536
@@ -230,13 +233,19 @@ def compare_transports(scenario, out, say):
         link="\n".join(f'{key} = "{value}"' for key, value in link.items()),
         size=f"{one_second} B"))
     print(flush=True)
+    figures = out / "transports.json"
     process = start(*on_all_cpus(binary("farspan", "transports"), "compare", out / "transports.toml",
-                                 "--real", "--json", out / "transports.json"))
+                                 "--real", "--json", figures))
     try:
-        process.wait()
+        code = process.wait()
     finally:
         stop(process, grace_s=30)  # it has a lab to take back
     print(flush=True)
+    rows = json.loads(figures.read_text())["rows"] if figures.exists() else []
+    failed = [row["contender"] for row in rows if "failure" in row]
+    return Row("transports compared", "all", ", ".join(f"{name} failed" for name in failed) or
+               ("all" if code == 0 else f"farspan compare: exit code {code}"),
+               code == 0 and not failed)
 
 
 def wait_for_enter(lab, engine):
@@ -305,8 +314,11 @@ def main():
             print("\n" + table.text(rows) + "\n")
             for reason in results["invalid"]:
                 say(f"INVALID: {reason}")
+            write_results(out, dataclasses.asdict(scenario), rows, results)
+            rows.append(compare_transports(scenario, out, say))
+            if not rows[-1].passed:
+                say(f"FAIL: transports compared: {rows[-1].measured}")
             passed = write_results(out, dataclasses.asdict(scenario), rows, results)
-            compare_transports(scenario, out, say)
     except (LabError, subprocess.SubprocessError) as error:
         say(f"failed: {error}")
         return 3 if isinstance(error, Unavailable) else 1

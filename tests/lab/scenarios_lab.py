@@ -5,10 +5,13 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+from unittest import mock
 
 from harness import at_least, scenario
-from lab import stats, table
+from lab import quickstart, stats, table
 from lab.system import ROOT, die_with_parent, process_start, run
 from lab.topology import STATE, clean
 
@@ -108,6 +111,31 @@ def lab_shell(rows):
     least = re.search(r"^rtt min/avg/max/mdev = ([\d.]+)/", result.stdout, re.M)
     rows.append(table.exactly("exit code", 0, result.returncode, result.stderr.strip()[-200:]))
     rows.append(at_least("least RTT in ms", 0.979, float(least.group(1)) if least else 0.0))
+
+
+def _quickstart_after(comparison):
+    """The quickstart's exit code where its link passed and farspan is the shell text `comparison`;
+    its last argument is the file to write."""
+    with tempfile.TemporaryDirectory() as directory:
+        farspan = Path(directory, "farspan")
+        farspan.write_text(f'#!/bin/bash\nout="${{@: -1}}"\n{comparison}\n')
+        farspan.chmod(0o755)
+        with (mock.patch.multiple(quickstart, ROOT=Path(directory), lab_lacks=lambda: None,
+                                  binary=lambda name, folder: farspan,
+                                  run_lab=lambda *_: ([], {"invalid": []})),
+              mock.patch.object(sys, "argv", ["quickstart"])):
+            return quickstart.main()
+
+
+@scenario
+def quickstart_verdict(rows):
+    """The quickstart passes only where its comparison of transports does."""
+    done = """echo '{"rows": [{"contender": "span"}]}' > "$out" """
+    failed = """echo '{"rows": [{"contender": "span", "failure": "late"}]}' > "$out" """
+    for name, asked, comparison in (("compared", 0, done), ("a contender failed", 1, failed),
+                                    ("no certificate is valid", 1, f"{done}; exit 1"),
+                                    ("nothing written", 1, "exit 1")):
+        rows.append(table.exactly(name, asked, _quickstart_after(comparison)))
 
 
 @scenario
