@@ -75,7 +75,7 @@ TEST_F(CompareCommand, WritesTheSameFiguresInEveryForm) {
   ASSERT_EQ(json["rows"].size(), 4u);
   EXPECT_TRUE(json["rows"][0]["p99_s"].is_null());
   EXPECT_NEAR(json["points"][1]["loss"].get<double>(), 1e-2 * 4194 / 1538, 1e-3);
-  // Against the only tuned baseline of the class; the baseline against itself.
+  // Against the only baseline of the class; the baseline against itself.
   EXPECT_EQ(json["rows"][1]["factor"], 1.0);
   EXPECT_NEAR(json["rows"][0]["factor"].get<double>(),
               json["rows"][1]["mean_s"].get<double>() / json["rows"][0]["mean_s"].get<double>(),

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 namespace farspan::testbed {
 namespace {
@@ -215,6 +216,42 @@ uint64_t Received(const CompareRow& row, double from_s, double to_s) {
     if (begin >= from_s - 1e-9 && begin + 1e-4 <= to_s + 1e-9) sum += row.over_time[i].received;
   }
   return sum;
+}
+
+// Whether tuning helped or not: the factor is against the best of what a user of today's transports
+// could have had, of the same class.
+TEST(Compare, TheFactorIsAgainstTheBestBaselineHoweverItIsTuned) {
+  Scenario scenario = Load(TwoSites("", R"([[contenders]]
+[[contenders]]
+transport = "rc-sr"
+tuning = "default"
+[[contenders]]
+transport = "rc-sr"
+[[contenders]]
+transport = "tcp"
+)"));
+  scenario.samples = 1;
+  const auto factors = [&](const std::vector<double>& seconds) {
+    auto rows = RowsOf(scenario);
+    std::vector<CompareSample> samples(rows.size());
+    for (size_t i = 0; i < rows.size(); ++i) samples[i].seconds = seconds[i];
+    Conclude(scenario, samples, rows);
+    std::vector<double> all;
+    for (const CompareRow& row : rows) all.push_back(row.factor.value_or(0));
+    return all;
+  };
+  EXPECT_EQ(factors({1, 3, 4, 2}), (std::vector<double>{3, 1, 0.75, 1}));  // default was better
+  EXPECT_EQ(factors({1, 6, 4, 2}), (std::vector<double>{4, 4.0 / 6, 1, 1}));
+}
+
+TEST(Scenarios, StandardBaselinesAreAsTheyComeAndTuned) {
+  std::map<std::string, int> tunings;
+  for (const ContenderSpec& contender : Load(TwoSites("", "")).contenders) {
+    if (contender.baseline())
+      tunings[contender.transport + contender.congestion] += contender.tuned ? 1 : 10;
+  }
+  EXPECT_EQ(tunings.size(), 4u);
+  for (const auto& [name, both] : tunings) EXPECT_EQ(both, 11) << name;
 }
 
 TEST(Compare, WhatIsRecordedOverTimeAddsUp) {

@@ -60,7 +60,7 @@ struct CompareRow {
   uint64_t user_bytes = 0;              // that go from sites to others
   std::vector<TrafficBytes> over_time;  // of the first sample
   double bound_s = 0;
-  std::optional<double> factor;      // the best tuned baseline's mean of the class over this one's
+  std::optional<double> factor;      // the best baseline's mean of the class over this one's
   std::optional<Measured> measured;  // by real hosts; absent in virtual time
 
   double goodput_bits_per_s() const { return static_cast<double>(bytes) * 8 / seconds.mean; }

@@ -49,7 +49,7 @@ void AddFactors(const Scenario& scenario, std::vector<CompareRow>& rows) {
     for (const CompareRow& other : rows) {
       const ContenderSpec& rival = scenario.contenders[other.contender];
       if (other.point != row.point || other.bytes != row.bytes || !other.failure.empty()) continue;
-      if (!rival.baseline() || !rival.tuned || rival.rate_class != rate_class) continue;
+      if (!rival.baseline() || rival.rate_class != rate_class) continue;
       best = best == 0 ? other.seconds.mean : std::min(best, other.seconds.mean);
     }
     if (best != 0 && row.failure.empty()) row.factor = best / row.seconds.mean;

@@ -120,8 +120,9 @@ std::vector<ContenderSpec> StandardContenders(const Scenario& scenario) {
     for (const bool tuned : {false, true})
       contenders.push_back(baseline(transport, "fixed", tuned));
   }
-  for (const bool tuned : {false, true}) contenders.push_back(baseline("tcp", "cubic", tuned));
-  contenders.push_back(baseline("tcp", "bbr", true));
+  for (const char* congestion : {"cubic", "bbr"}) {
+    for (const bool tuned : {false, true}) contenders.push_back(baseline("tcp", congestion, tuned));
+  }
   return contenders;
 }
 

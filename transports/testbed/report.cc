@@ -261,9 +261,9 @@ bool HasValues(const HeatMap& map) {
 
 double Slowdown(const Row& row) { return row.mean_s / row.bound_s; }
 
-// Of the fastest that is no baseline; none where the class has no tuned baseline.
+// Of the fastest that is no baseline; none where the class has no baseline.
 HeatMap BestFactors(const CompareRecord& record, const std::string& rate_class) {
-  return MapOf(record, fmt::format("best tuned baseline / fastest Span, {}", rate_class),
+  return MapOf(record, fmt::format("best baseline / fastest Span, {}", rate_class),
                PointAxis(record), SizeAxis(record), [&](const Row& row) {
                  const bool counts = !row.baseline && row.rate_class == rate_class && row.factor;
                  return counts ? *row.factor : kNone;
