@@ -2,19 +2,24 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
+#include <cerrno>
 #include <cstring>
+#include <future>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "transports/baselines/rc_queue_pairs.h"
 #include "transports/drivers/verbs/address_handles.h"
+#include "transports/drivers/verbs/failure.h"
 #include "transports/drivers/verbs/send_ring.h"
 #include "transports/drivers/verbs/ud_address.h"
 
 namespace farspan::verbs {
 namespace {
 
+using namespace farspan::literals;
 using transport::Address;
 using transport::TxSlot;
 
@@ -150,28 +155,79 @@ TEST(SendRing, NeverTouchesASlotThatIsOnItsWay) {
   EXPECT_EQ(made.ring.last(), sent);
 }
 
+Gid Numbered(uint8_t number) {
+  Gid gid{};
+  gid[15] = number;
+  return gid;
+}
+
 TEST(AddressHandles, AreMadeOnceAndForgottenOnlyWhenNoRequestUsesThem) {
   using Outcome = AddressHandles::Outcome;
-  const auto address = [](uint32_t number) { return ToCore({kPeer.gid, number}); };
-  uintptr_t made = 0;
+  std::atomic<uintptr_t> made = 0;
   std::vector<ibv_ah*> released;
   {
     AddressHandles handles(
-        [&](const Address& to, bool) {
-          return FromCore(to).queue_pair == 13 ? nullptr : Handle(++made);
+        [&](const Gid& to, bool) {
+          errno = EHOSTUNREACH;
+          return to[15] == 13 ? nullptr : Handle(++made);
         },
         [&](ibv_ah* handle) { released.push_back(handle); }, 2);
-    EXPECT_EQ(handles.find(address(1), false, 1, 0).handle, Handle(1));
-    EXPECT_EQ(handles.find(address(1), true, 2, 0).handle, Handle(2)) << "another traffic class";
-    EXPECT_EQ(handles.find(address(1), false, 3, 0).handle, Handle(1));
-    EXPECT_EQ(handles.find(address(2), false, 4, 1).outcome, Outcome::kAllBusy);
-    EXPECT_EQ(handles.find(address(2), false, 4, 2).handle, Handle(3)) << "request 2 has left";
-    EXPECT_EQ(released, std::vector{Handle(2)});
-    EXPECT_EQ(handles.find(address(13), false, 5, 9).outcome, Outcome::kNoWay);
-    EXPECT_EQ(handles.find(address(2), false, 6, 9).handle, Handle(3));
-    EXPECT_EQ(made, 3u);
+    EXPECT_EQ(handles.find(Numbered(1), false, 1, 0).outcome, Outcome::kAsked);
+    handles.prepare(Numbered(1), 10_s);
+    EXPECT_EQ(handles.find(Numbered(1), false, 1, 0).handle, Handle(1));
+    EXPECT_EQ(handles.find(Numbered(1), true, 2, 0).handle, Handle(2)) << "another traffic class";
+    handles.prepare(Numbered(2), 10_s);
+    EXPECT_EQ(handles.find(Numbered(2), false, 3, 0).handle, Handle(3));
+    EXPECT_EQ(handles.find(Numbered(3), false, 4, 1).outcome, Outcome::kAllBusy);
+    EXPECT_TRUE(released.empty());
+    EXPECT_EQ(handles.find(Numbered(3), false, 4, 2).outcome, Outcome::kAsked) << "2 has left";
+    EXPECT_EQ(released, (std::vector{Handle(1), Handle(2)}));
+    handles.prepare(Numbered(3), 10_s);
+    EXPECT_EQ(handles.find(Numbered(3), false, 5, 9).handle, Handle(5));
+    EXPECT_EQ(handles.find(Numbered(13), false, 6, 9).outcome, Outcome::kAsked);
+    handles.prepare(Numbered(13), 10_s);
+    const auto nowhere = handles.find(Numbered(13), false, 6, 9);
+    EXPECT_EQ(nowhere.outcome, Outcome::kNoWay);
+    EXPECT_EQ(nowhere.error, EHOSTUNREACH);
+    EXPECT_EQ(made, 6u);
   }
-  EXPECT_EQ(released.size(), 3u) << "each once";
+  EXPECT_EQ(released.size(), 6u) << "each once";
+}
+
+// So that established traffic goes on, and strangers cannot push its handles out.
+TEST(AddressHandles, NobodyWaitsForOneThatTakesLongToMake) {
+  using Outcome = AddressHandles::Outcome;
+  std::promise<void> go;
+  std::shared_future<void> gone = go.get_future().share();
+  std::atomic<uintptr_t> made = 0;
+  AddressHandles handles(
+      [&](const Gid& to, bool) {
+        if (to[15] != 1) gone.wait();
+        return Handle(++made);
+      },
+      [](ibv_ah*) {}, 64);
+  handles.prepare(Numbered(1), 10_s);
+  for (uint8_t stranger = 2; stranger < 100; ++stranger) {
+    EXPECT_EQ(handles.find(Numbered(stranger), false, 1, 1).outcome, Outcome::kAsked);
+    EXPECT_EQ(handles.find(Numbered(1), false, 1, 1).handle, Handle(1));
+  }
+  handles.prepare(Numbered(2), 1_ms);
+  EXPECT_EQ(handles.find(Numbered(2), false, 1, 1).outcome, Outcome::kAsked);
+  go.set_value();
+  handles.prepare(Numbered(2), 10_s);
+  EXPECT_EQ(handles.find(Numbered(2), false, 1, 1).outcome, Outcome::kFound);
+}
+
+TEST(Failure, NamesTheQueuePairTheStatusAndWhatToCheck) {
+  ibv_wc completion{};
+  completion.qp_num = 42;
+  completion.status = IBV_WC_RETRY_EXC_ERR;
+  completion.vendor_err = 0x81;
+  const std::string why = Explain("mlx5_0:1", completion);
+  for (const char* what :
+       {"queue pair 42 of mlx5_0:1", ibv_wc_status_str(completion.status), "0x81", "4791"}) {
+    EXPECT_NE(why.find(what), std::string::npos) << why;
+  }
 }
 
 TEST(RcQueuePairs, SplitAMessageWhollyAndOnLines) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "emulator/base/check.h"
@@ -114,7 +115,8 @@ Result<void> RcQueuePairs::post_receive(ibv_qp* pair, uint64_t number) {
   ibv_recv_wr request{};
   request.wr_id = number;
   ibv_recv_wr* refused = nullptr;
-  if (ibv_post_recv(pair, &request, &refused) != 0) return verbs::VerbsError("posting a receive");
+  errno = ibv_post_recv(pair, &request, &refused);
+  if (errno != 0) return verbs::VerbsError("posting a receive");
   return {};
 }
 
@@ -158,9 +160,8 @@ Result<void> RcQueuePairs::clear(uint64_t number) {
   request.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
   request.send_flags = IBV_SEND_SIGNALED;
   request.wr.rdma = {peer_fifo_ + number % kRcRequests * sizeof entry, peer_fifo_key_};
-  if (ibv_post_send(pairs_[0].get(), &request, &refused) != 0) {
-    return verbs::VerbsError("posting a clear-to-send");
-  }
+  errno = ibv_post_send(pairs_[0].get(), &request, &refused);
+  if (errno != 0) return verbs::VerbsError("posting a clear-to-send");
   return {};
 }
 
@@ -195,9 +196,8 @@ Result<void> RcQueuePairs::write(uint64_t number, const RcClear& target) {
     request.send_flags = IBV_SEND_SIGNALED;
     request.imm_data = static_cast<uint32_t>(message.bytes);
     request.wr.rdma = {target.address + part.offset, target.key};
-    if (ibv_post_send(pair(number, i), &request, &refused) != 0) {
-      return verbs::VerbsError("posting a write");
-    }
+    errno = ibv_post_send(pair(number, i), &request, &refused);
+    if (errno != 0) return verbs::VerbsError("posting a write");
   }
   return {};
 }
@@ -220,7 +220,7 @@ Result<bool> RcQueuePairs::advance() {
 
 Result<void> RcQueuePairs::on_completion(const ibv_wc& completion) {
   if (completion.status != IBV_WC_SUCCESS) {
-    return Fail(ErrorCode::kIo, fmt::format("RDMA: {}", ibv_wc_status_str(completion.status)));
+    return Fail(ErrorCode::kIo, device_.explain(completion));
   }
   const bool arrived = completion.opcode == IBV_WC_RECV_RDMA_WITH_IMM;
   if (sends_ && arrived) {
@@ -236,6 +236,12 @@ Result<void> RcQueuePairs::on_completion(const ibv_wc& completion) {
   }
   --message.parts_left;
   return {};
+}
+
+Result<void> RcQueuePairs::arm() {
+  errno = ibv_req_notify_cq(queue_.get(), 0);
+  if (errno == 0) return {};
+  return verbs::VerbsError(fmt::format("{} notifies of no completion", device_.name()));
 }
 
 std::optional<uint64_t> RcQueuePairs::release(uint64_t number) {

@@ -79,8 +79,8 @@ class RcQueuePairs {
   Result<bool> advance();
   // None while it is pending; its length, and its place is free again.
   std::optional<uint64_t> release(uint64_t number);
-  // Whether the next completion will notify.
-  bool arm() { return ibv_req_notify_cq(queue_.get(), 0) == 0; }
+  // From here on the next completion notifies.
+  Result<void> arm();
   // Nothing is written or received any more; what has completed can still be released.
   void end() { pairs_.clear(); }
   ibv_cq* queue() const { return queue_.get(); }

@@ -296,7 +296,14 @@ void RcTransport::wait(TimeNs until) {
     if (comm->state == CommState::kFailed) continue;
     watched.push_back(
         {comm->control.fd, static_cast<short>(POLLIN | (comm->outgoing.empty() ? 0 : POLLOUT)), 0});
-    if (comm->pairs != nullptr && !std::exchange(comm->armed, true)) armed |= comm->pairs->arm();
+    if (comm->pairs == nullptr || comm->armed) continue;
+    armed = true;
+    if (auto done = comm->pairs->arm(); done) {
+      comm->armed = true;
+    } else {
+      comm->fail(done.error().message);
+      untold_ = true;
+    }
   }
   if (armed) return;
   WaitFor(watched, until - now());

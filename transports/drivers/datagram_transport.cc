@@ -56,6 +56,7 @@ Result<CommId> DatagramTransport::connect(const Handle& handle) {
     peer.size = at[0];
     std::memcpy(peer.bytes.data(), at + 1, peer.size);
     if (!is_address(peer)) return wrong();
+    prepare(peer);
     routes[i].local = i;
   }
   return endpoint_->connect(now(), token, std::span(routes.data(), count));

@@ -58,6 +58,8 @@ class DatagramTransport : public Transport {
   virtual Address address(size_t path) const = 0;
   // Whether this can be a peer's, by its form.
   virtual bool is_address(const Address& address) const = 0;
+  // A comm to this address is about to be set up.
+  virtual void prepare(const Address& /*address*/) {}
   // Gives what has arrived to the endpoint. True if more may be waiting.
   virtual bool receive(TimeNs now) = 0;
   // Sends a prefix of the slots, whose payload is not needed any more then; the prefix's length.

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "transports/drivers/verbs/failure.h"
+
 namespace farspan::verbs {
 namespace {
 
@@ -104,6 +106,8 @@ Result<Device> Device::Open(const PortChoice& choice) {
 }
 
 std::string Device::name() const { return fmt::format("{}:{}", chosen_.device, chosen_.port); }
+
+std::string Device::explain(const ibv_wc& completion) const { return Explain(name(), completion); }
 
 Result<Region> Device::register_memory(void* data, size_t bytes, int access) const {
   Region region(ibv_reg_mr(domain(), data, bytes, access));

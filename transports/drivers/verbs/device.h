@@ -48,6 +48,8 @@ class Device {
   ibv_mtu mtu() const { return mtu_; }
   uint32_t mtu_bytes() const { return 128u << mtu_; }
   std::string name() const;
+  // What a completion that is no success means: which queue pair, which status, what to check.
+  std::string explain(const ibv_wc& completion) const;
 
   Result<Region> register_memory(void* data, size_t bytes, int access) const;
   // A channel whose descriptor does not block, for poll.

@@ -8,7 +8,6 @@
 #include <cstring>
 #include <utility>
 
-#include "emulator/base/check.h"
 #include "transports/drivers/verbs/ud_address.h"
 
 namespace farspan::verbs {
@@ -21,6 +20,7 @@ constexpr size_t kHandlesMax = 256;
 constexpr uint32_t kMtuMin = 1024;  // a header with all its gaps is half of it
 constexpr uint8_t kEct0 = 2;        // of the traffic class
 constexpr uint8_t kHopLimit = 64;
+constexpr TimeNs kResolve{100'000'000};  // that connect() may wait for a peer's address
 
 }  // namespace
 
@@ -67,9 +67,7 @@ Result<void> VerbsTransport::set_up() {
   if (!done) return done;
   sends_ = std::make_unique<SendRing>(send_memory_, mtu, send_region_->lkey);
   handles_ = std::make_unique<AddressHandles>(
-      [this](const transport::Address& to, bool ecn_capable) {
-        return make_handle(to, ecn_capable);
-      },
+      [this](const Gid& to, bool ecn_capable) { return make_handle(to, ecn_capable); },
       [](ibv_ah* handle) { ibv_destroy_ah(handle); }, kHandlesMax);
   lay_out_receives();
   return {};
@@ -113,10 +111,9 @@ void VerbsTransport::lay_out_receives() {
   }
 }
 
-ibv_ah* VerbsTransport::make_handle(const transport::Address& to, bool ecn_capable) const {
-  const UdAddress peer = FromCore(to);
+ibv_ah* VerbsTransport::make_handle(const Gid& to, bool ecn_capable) const {
   ibv_ah_attr attributes{};
-  std::memcpy(attributes.grh.dgid.raw, peer.gid.data(), peer.gid.size());
+  std::memcpy(attributes.grh.dgid.raw, to.data(), to.size());
   attributes.grh.sgid_index = device_.gid_index();
   attributes.grh.hop_limit = kHopLimit;
   attributes.grh.traffic_class = ecn_capable ? kEct0 : 0;
@@ -133,7 +130,21 @@ bool VerbsTransport::is_address(const transport::Address& address) const {
   return IsUdAddress(address);
 }
 
+void VerbsTransport::prepare(const transport::Address& address) {
+  handles_->prepare(FromCore(address).gid, kResolve);
+}
+
 bool VerbsTransport::receive(TimeNs now) {
+  const bool more = take_received(now);
+  if (!broken_.empty()) {
+    poll_sends();  // for the cause, where the receives were only flushed
+    endpoint().on_trouble(now, {nullptr, broken_, true});
+    told_ = true;
+  }
+  return more;
+}
+
+bool VerbsTransport::take_received(TimeNs now) {
   std::array<ibv_wc, kBatch> completions;
   std::array<RxView, kBatch> views;
   const int count = ibv_poll_cq(receive_queue_.get(), kBatch, completions.data());
@@ -142,7 +153,7 @@ bool VerbsTransport::receive(TimeNs now) {
   for (int i = 0; i < count; ++i) {
     const ibv_wc& one = completions[static_cast<size_t>(i)];
     if (one.status != IBV_WC_SUCCESS) {
-      ++counters_.receive_errors;  // the queue pair has failed: nothing can be posted again
+      on_failed(one);
       continue;
     }
     if (view(one, now, views[viewed])) ++viewed;
@@ -173,34 +184,54 @@ void VerbsTransport::post_receives(std::span<const ibv_wc> taken) {
         i + 1 < taken.size() ? &receives_[taken[i + 1].wr_id] : nullptr;
   }
   ibv_recv_wr* refused = nullptr;
-  if (ibv_post_recv(pair_.get(), &receives_[taken[0].wr_id], &refused) != 0) {
-    ++counters_.receive_errors;
+  const int error = ibv_post_recv(pair_.get(), &receives_[taken[0].wr_id], &refused);
+  if (error != 0 && broken_.empty()) {
+    broken_ = fmt::format("queue pair {} of {} takes no receive: {}", pair_->qp_num, device_.name(),
+                          std::strerror(error));
   }
 }
 
 size_t VerbsTransport::transmit(std::span<const TxSlot> slots) {
   poll_sends();
+  if (!broken_.empty()) return slots.size();
   size_t taken = 0;
   while (taken < slots.size() && sends_->room() > 0) {
     const TxSlot& slot = slots[taken];
-    const auto found =
-        handles_->find(slot.route.peer, slot.ecn_capable, sends_->last() + 1, sends_->done());
+    const UdAddress to = FromCore(slot.route.peer);
+    const auto found = handles_->find(to.gid, slot.ecn_capable, sends_->last() + 1, sends_->done());
     if (found.outcome == AddressHandles::Outcome::kAllBusy) break;
     ++taken;
-    if (found.outcome == AddressHandles::Outcome::kNoWay) {
+    if (found.handle == nullptr) {
       ++counters_.no_way;  // as if it were lost on its way
+      if (found.outcome == AddressHandles::Outcome::kNoWay) on_no_way(slot.route, found.error);
       continue;
     }
-    sends_->add(slot, found.handle, FromCore(slot.route.peer).queue_pair);
+    sends_->add(slot, found.handle, to.queue_pair);
   }
   if (ibv_send_wr* chain = sends_->take(); chain != nullptr) {
     ibv_send_wr* refused = nullptr;
-    if (ibv_post_send(pair_.get(), chain, &refused) != 0) {
-      ++counters_.send_errors;
-      sends_->completed(sends_->last());  // the queue pair has failed: Span's timeout will say so
+    if (const int error = ibv_post_send(pair_.get(), chain, &refused); error != 0) {
+      broken_ = fmt::format("queue pair {} of {} takes no datagram: {}", pair_->qp_num,
+                            device_.name(), std::strerror(error));
     }
   }
   return taken;
+}
+
+void VerbsTransport::on_no_way(const transport::Route& route, int error) {
+  const std::string why =
+      fmt::format("{} finds no way to {}: {} (ip neigh, ip route get)", device_.name(),
+                  ToText(FromCore(route.peer).gid), std::strerror(error));
+  endpoint().on_trouble(now(), {&route, why, false});
+}
+
+// The first tells, but for what was flushed: that follows from an error that the other queue may
+// tell.
+void VerbsTransport::on_failed(const ibv_wc& completion) {
+  const bool flushed = completion.status == IBV_WC_WR_FLUSH_ERR;
+  if (!broken_.empty() && (flushed || !flushed_)) return;
+  broken_ = device_.explain(completion);
+  flushed_ = flushed;
 }
 
 void VerbsTransport::poll_sends() {
@@ -209,22 +240,30 @@ void VerbsTransport::poll_sends() {
   while ((count = ibv_poll_cq(send_queue_.get(), kBatch, completions.data())) > 0) {
     for (int i = 0; i < count; ++i) {
       const ibv_wc& one = completions[static_cast<size_t>(i)];
-      if (one.status != IBV_WC_SUCCESS) ++counters_.send_errors;
+      if (one.status != IBV_WC_SUCCESS) on_failed(one);
       sends_->completed(std::max(sends_->done(), one.wr_id));
     }
   }
 }
 
+// True where it was not: the caller looks once more.
+bool VerbsTransport::arm(ibv_cq* queue, bool& is_armed) {
+  if (is_armed) return false;
+  const int error = ibv_req_notify_cq(queue, 0);
+  is_armed = error == 0;
+  if (error != 0) {
+    broken_ = fmt::format("{} notifies of no completion: {}", device_.name(), std::strerror(error));
+  }
+  return true;
+}
+
 // What completed before a queue was armed does not notify: the first call arms and returns, so that
 // the caller looks once more; the next one sleeps.
 void VerbsTransport::wait(TimeNs until, bool for_room) {
-  bool armed = false;
-  const auto arm = [&](ibv_cq* queue, bool& is_armed) {
-    if (!std::exchange(is_armed, true)) armed = ibv_req_notify_cq(queue, 0) == 0;
-  };
-  arm(receive_queue_.get(), receive_armed_);
-  if (for_room) arm(send_queue_.get(), send_armed_);
-  if (armed) return;
+  bool look_again = !broken_.empty() && !told_;
+  if (broken_.empty()) look_again |= arm(receive_queue_.get(), receive_armed_);
+  if (broken_.empty() && for_room) look_again |= arm(send_queue_.get(), send_armed_);
+  if (look_again) return;
   pollfd watched{channel_->fd, POLLIN, 0};
   const int64_t ns = until == kNever ? 0 : std::max<int64_t>((until - now()).ns, 0);
   const timespec at_most{ns / 1'000'000'000, ns % 1'000'000'000};

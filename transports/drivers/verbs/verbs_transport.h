@@ -7,7 +7,9 @@
 // needs no checksum of its own over the payload. All else as datagram_transport.h.
 //
 // A receive ring that is full drops (no receive is posted), as a UDP socket's buffer does, and Span
-// repairs it. Not here: InfiniBand ports, several ports, zero copy, a service level.
+// repairs it. A queue pair that fails ends all comms, at once, with its status. A peer's address is
+// resolved at connect(), or by its first datagram, in a thread. Not here: InfiniBand ports, several
+// ports, zero copy, a service level.
 #pragma once
 
 #include <infiniband/verbs.h>
@@ -15,6 +17,7 @@
 #include <array>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "emulator/base/result.h"
@@ -33,9 +36,7 @@ class VerbsTransport final : public transport::DatagramTransport {
                                                       const transport::Properties& properties);
 
   struct Counters {
-    uint64_t no_way = 0;       // datagrams whose address the kernel could not resolve
-    uint64_t send_errors = 0;  // requests that the queue pair refused, or completed with an error
-    uint64_t receive_errors = 0;  // the same of receives
+    uint64_t no_way = 0;  // datagrams whose address could not be resolved, or is not yet
   };
   const Counters& counters() const { return counters_; }
 
@@ -48,18 +49,23 @@ class VerbsTransport final : public transport::DatagramTransport {
   Result<void> set_up();
   Result<void> make_queue_pair();
   void lay_out_receives();
-  ibv_ah* make_handle(const transport::Address& to, bool ecn_capable) const;
+  ibv_ah* make_handle(const Gid& to, bool ecn_capable) const;
 
   size_t paths() const override { return 1; }
   transport::Address address(size_t path) const override;
   bool is_address(const transport::Address& address) const override;
+  void prepare(const transport::Address& address) override;
   bool receive(TimeNs now) override;
   size_t transmit(std::span<const transport::TxSlot> slots) override;
   void wait(TimeNs until, bool for_room) override;
 
   bool view(const ibv_wc& completion, TimeNs now, transport::RxView& view) const;
   void post_receives(std::span<const ibv_wc> taken);
+  bool take_received(TimeNs now);
   void poll_sends();
+  void on_failed(const ibv_wc& completion);
+  void on_no_way(const transport::Route& route, int error);
+  bool arm(ibv_cq* queue, bool& is_armed);
   void take_notifications();
 
   Device device_;
@@ -74,6 +80,9 @@ class VerbsTransport final : public transport::DatagramTransport {
   std::vector<ibv_recv_wr> receives_;
   bool receive_armed_ = false, send_armed_ = false;  // the next completion notifies
   Counters counters_;
+  std::string broken_;    // why the queue pair has failed
+  bool flushed_ = false;  // what is known of that is no more than its consequence
+  bool told_ = false;     // to the endpoint
 };
 
 }  // namespace farspan::verbs
