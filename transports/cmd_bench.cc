@@ -12,6 +12,7 @@
 #include "emulator/cli/write_text.h"
 #include "transports/bench_nets.h"
 #include "transports/commands.h"
+#include "transports/nccl_tests_options.h"
 #include "transports/net_options.h"
 #include "transports/testbed/bench.h"
 #include "transports/testbed/launch.h"
@@ -22,6 +23,8 @@ namespace {
 
 namespace po = boost::program_options;
 using testbed::BenchOptions;
+
+constexpr uint64_t kOperationsMax = 10'000'000;  // their times are kept
 
 constexpr std::string_view kUsage =
     "Usage: farspan bench COLLECTIVE [options]\n\n"
@@ -77,6 +80,12 @@ void AddRules(cli::Options& options) {
                              }});
   }
   options.rules.push_back({"channels", WrongWithChannels});
+  options.rules.push_back(
+      cli::Excludes("stepbytes", "stepfactor", "sizes grow by a factor or by a step"));
+  options.rules.push_back({"op", [](const po::variables_map& values) -> std::string {
+                             if (values["op"].as<std::string>() == "sum") return {};
+                             return "sum is the only reduction there is";
+                           }});
 }
 
 cli::Options MakeOptions() {
@@ -92,10 +101,17 @@ cli::Options MakeOptions() {
   add("minbytes,b", text("1M"), "smallest size");
   add("maxbytes,e", text("32M"), "largest size");
   add("stepfactor,f", number(2), "from one size to the next");
+  add("stepbytes,i", po::value<std::string>(), "in place of a factor: between sizes");
   add("iters,n", number(20), "iterations measured");
-  add("warmup_iters,w", number(5), "iterations before them");
+  add("agg_iters,m", number(1), "operations in an iteration");
+  add("warmup_iters,w", number(5), "operations before them");
+  add("op,o", text("sum"), "sum is the only one");
   add("datatype,d", text("float"), "float, bfloat16 or half");
-  add("check,c", number(1), "0: do not verify the results (sim: move lengths only)");
+  add("check,c", number(1),
+      "operations verified, each on new values; 0: none (sim: move lengths only)");
+  add("average,a", number(1),
+      "times of 0: rank 0, 1: the mean of ranks, 2: the least, 3: the most");
+  add("per_iter_timing,I", number(0), "1: columns of the iterations' own times (of rank 0)");
   add("schedule", po::value<std::string>(),
       "ring, direct or hierarchical (default: ring where there is one)");
   add("ranks-per-site", number(1), "ranks of a site are neighbours");
@@ -106,11 +122,50 @@ cli::Options MakeOptions() {
   add("root", text(""),
       "where rank 0 listens: 10.0.0.1:7000 (default, without --rank: the loopback)");
   add("local", text(""), "address to use, port 0 as a rule");
-  add("timeout", text("30 s"), "without progress");
-  add("json", text(""), "write all figures here");
+  add("timeout,T", text("30 s"), "without progress");
+  add("json,J", text(""), "write all figures here");
   AddNetOptions(options);
+  AddNcclTestsOptions(options);
   AddRules(options);
   return options;
+}
+
+Result<void> ReadSizes(const po::variables_map& values, BenchOptions& options) {
+  for (const auto& [name, target] : {std::pair{"minbytes", &options.min_bytes},
+                                     {"maxbytes", &options.max_bytes},
+                                     {"stepbytes", &options.step}}) {
+    if (values.count(name) == 0) continue;
+    const auto bytes = ParseSize(values[name].as<std::string>());
+    if (!bytes) return Fail(ErrorCode::kInvalid, bytes.error().message, fmt::format("--{}", name));
+    *target = *bytes;
+  }
+  options.factor = values["stepfactor"].as<uint32_t>();
+  const bool grow = values.count("stepbytes") > 0 ? options.step > 0 : options.factor >= 2;
+  if (grow && options.min_bytes > 0 && options.min_bytes <= options.max_bytes) return {};
+  return Fail(ErrorCode::kInvalid,
+              "sizes must grow: --stepfactor of 2 or more or --stepbytes of 1 or more, --minbytes "
+              "between 1 and --maxbytes");
+}
+
+Result<void> ReadCounts(const po::variables_map& values, BenchOptions& options) {
+  const auto number = [&](const char* option) { return values[option].as<uint32_t>(); };
+  options.iterations = number("iters");
+  options.aggregate = number("agg_iters");
+  options.warm_up = number("warmup_iters");
+  options.checks = number("check");
+  options.per_iteration = number("per_iter_timing") != 0;
+  const uint64_t operations = uint64_t{options.iterations} * options.aggregate;
+  if (operations == 0 || operations > kOperationsMax) {
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("{} iterations of {} operations: 1 to {} are measured",
+                            options.iterations, options.aggregate, kOperationsMax),
+                "--iters");
+  }
+  if (number("average") > 3) {
+    return Fail(ErrorCode::kInvalid, "0 (rank 0), 1 (mean), 2 (least) or 3 (most)", "--average");
+  }
+  options.average = static_cast<testbed::Average>(number("average"));
+  return {};
 }
 
 Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) {
@@ -123,12 +178,8 @@ Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) 
   if (!element) return tl::unexpected(element.error());
   const auto nccl = ReadNccl(values);
   if (!nccl) return tl::unexpected(nccl.error());
-  for (const auto& [name, target] :
-       {std::pair{"minbytes", &options.min_bytes}, {"maxbytes", &options.max_bytes}}) {
-    const auto bytes = ParseSize(values[name].as<std::string>());
-    if (!bytes) return Fail(ErrorCode::kInvalid, bytes.error().message, fmt::format("--{}", name));
-    *target = *bytes;
-  }
+  if (auto read = ReadSizes(values, options); !read) return tl::unexpected(read.error());
+  if (auto read = ReadCounts(values, options); !read) return tl::unexpected(read.error());
   options.shape.slot_bytes = nccl->buffsize / options.slots;
   options.shape.collective = work->collective;
   options.shape.schedule = work->schedule;
@@ -137,17 +188,7 @@ Result<BenchOptions> ReadBench(const po::variables_map& values, uint32_t world) 
   options.shape.channels = nccl->channels;
   options.element = *element;
   if (auto able = options.compress(work->compression); !able) return tl::unexpected(able.error());
-  options.factor = values["stepfactor"].as<uint32_t>();
-  options.iterations = values["iters"].as<uint32_t>();
-  options.warm_up = values["warmup_iters"].as<uint32_t>();
-  options.check = values["check"].as<uint32_t>() != 0;
-  options.lengths_only = IsSim(values) && !options.check;
-  if (options.factor < 2 || options.iterations == 0 || options.min_bytes > options.max_bytes ||
-      options.min_bytes == 0) {
-    return Fail(ErrorCode::kInvalid,
-                "sizes must grow: --stepfactor of 2 or more, --minbytes between 1 and --maxbytes, "
-                "--iters of 1 or more");
-  }
+  options.lengths_only = IsSim(values) && options.checks == 0;
   if (const auto usable = testbed::Check(options); !usable) return tl::unexpected(usable.error());
   return options;
 }
@@ -167,6 +208,12 @@ Result<SocketAddress> LocalFor(const std::string& told, const SocketAddress& roo
   if (::connect(fd, root.get(), root.length) == 0) local = LocalAddress(fd);
   ::close(fd);
   return WithPort(local, 0);
+}
+
+// As nccl-tests has it, a number alone is seconds.
+Result<TimeNs> ParseTimeout(const std::string& text) {
+  const bool bare = text.find_first_not_of("0123456789") == std::string::npos;
+  return ParseTime(bare ? text + " s" : text);
 }
 
 // Runs all sizes on one group; `speaks`: this process prints and writes.
@@ -196,7 +243,7 @@ Result<int> RunSim(const po::variables_map& values, const BenchOptions& options)
 
 Result<int> RunNet(const po::variables_map& values, const BenchOptions& options,
                    const testbed::Launched& launched) {
-  const auto timeout = ParseTime(values["timeout"].as<std::string>());
+  const auto timeout = ParseTimeout(values["timeout"].as<std::string>());
   if (!timeout) return Fail(ErrorCode::kInvalid, timeout.error().message, "--timeout");
   const auto root = Address(launched.root, "--root");
   if (!root) return tl::unexpected(root.error());

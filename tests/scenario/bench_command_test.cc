@@ -41,8 +41,59 @@ TEST(BenchCommand, EveryCollectiveIsRightOverTcp) {
       EXPECT_EQ(row["out_of_place"]["wrong"], 0) << arguments << row;
       EXPECT_EQ(row["out_of_place"]["iterations_s"].size(), 3u);
       EXPECT_GT(row["out_of_place"]["time_s"], 0);
+      const std::string_view what = arguments;
+      const bool in_place = !what.starts_with("alltoall") && !what.starts_with("sendrecv");
+      EXPECT_EQ(row.contains("in_place"), in_place) << arguments;
+      if (in_place) {
+        EXPECT_EQ(row["in_place"]["wrong"], 0) << arguments << row;
+      }
     }
   }
+}
+
+// A line as people have it, with what means nothing here at its default.
+TEST(BenchCommand, TakesNcclTestsOptions) {
+  const auto file = std::filesystem::temp_directory_path() /
+                    ("farspan-nccl-tests-" + std::to_string(getpid()) + ".json");
+  const auto run =
+      Execute(FARSPAN_PROGRAM
+              " bench reduce_scatter --net sim -b 64K -e 192K -i 64K -n 3 -m 4 -w 1 -c "
+              "5 -a 3 -I 1 -o sum -d half -t 1 -g 1 -z 0 -p 0 -G 0 -R 0 -N 1 -J " +
+              file.string());
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_NE(run.output.find("i_p99"), std::string::npos) << run.output;
+  std::ifstream in(file);
+  const auto json = nlohmann::json::parse(in, nullptr, false);
+  std::filesystem::remove(file);
+  ASSERT_EQ(json["rows"].size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    const auto& row = json["rows"][i];
+    EXPECT_EQ(row["bytes"], (i + 1) * 65'536);
+    for (const char* place : {"out_of_place", "in_place"}) {
+      EXPECT_EQ(row[place]["wrong"], 0);
+      EXPECT_EQ(row[place]["iterations_s"].size(), 3u);
+    }
+  }
+}
+
+// Times over the ranks: the least is no more than the mean, and so on; of rank 0 it is its own.
+TEST(BenchCommand, AveragesOverRanksAsAsked) {
+  const auto time_of = [](int average) {
+    const auto json = BenchJson(
+        "alltoall --net sim -c 0 --world 3 --loss 0.05 -b 1M -e 1M -n 2 -w 0 --seed 5 -a " +
+        std::to_string(average));
+    return json["rows"][0]["out_of_place"];
+  };
+  const auto seconds = [](const nlohmann::json& times) { return times["time_s"].get<double>(); };
+  const auto first = time_of(0);
+  double own = 0;
+  for (const double one : first["iterations_s"]) own += one / 2;
+  EXPECT_NEAR(seconds(first), own, 1e-9);
+  const double least = seconds(time_of(2)), mean = seconds(time_of(1)), most = seconds(time_of(3));
+  EXPECT_LT(least, mean);
+  EXPECT_LT(mean, most);
+  EXPECT_GE(own, least);
+  EXPECT_LE(own, most);
 }
 
 TEST(BenchCommand, EveryScheduleIsRightOverSpan) {
@@ -117,11 +168,18 @@ TEST(BenchCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"all_reduce --rank 1", "--world"},
         {"all_reduce --rank 0 --world 2 --root :7000", "--root: ':7000' is no address by which"},
         {"all_reduce --rank 0 --world 2 --root 127.0.0.1:7000 --local 10.0.0.1", "--local: "},
-        {"all_reduce --rank 0 --world 2 --root 127.0.0.1:7000 --timeout 5", "--timeout: "},
+        {"all_reduce --rank 0 --world 2 --root 127.0.0.1:7000 --timeout 5x", "--timeout: "},
         {"all_reduce --world 0", "at least 2 ranks"},
         {"all_reduce --world -2", "--world -2: expected 0 or more"},
         {"all_reduce --world 100000", "100000 ranks on one machine"},
         {"all_reduce -n -1", "expected 0 or more"},
+        {"all_reduce -n 0", "0 iterations of 1 operations"},
+        {"all_reduce -i 0", "sizes must grow"},
+        {"all_reduce -i 1M -f 2", "a factor or by a step"},
+        {"all_reduce -o prod", "sum is the only reduction"},
+        {"all_reduce -a 4", "2 (least)"},
+        {"all_reduce -g 8", "taken at 1 only: ranks are processes"},
+        {"all_reduce -z 1", "taken at 0 only: iterations"},
         {"all_reduce --net quic", "tcp"},
         {"all_reduce --net sim --recovery hope", "auto"},
         {"all_reduce --net sim --loss 1", "%"},

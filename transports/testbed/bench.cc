@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <numeric>
 
 #include "kernels/kernels.h"
 #include "transports/testbed/deviation.h"
@@ -29,6 +29,20 @@ uint64_t Usable(const BenchOptions& options, uint64_t bytes) {
   return std::max(bytes / step * step, step);
 }
 
+double Averaged(const std::vector<double>& ranks, Average how) {
+  switch (how) {
+    case Average::kRank0:
+      return ranks.front();
+    case Average::kMean:
+      break;
+    case Average::kMin:
+      return *std::min_element(ranks.begin(), ranks.end());
+    case Average::kMax:
+      return *std::max_element(ranks.begin(), ranks.end());
+  }
+  return std::accumulate(ranks.begin(), ranks.end(), 0.0) / static_cast<double>(ranks.size());
+}
+
 // One size: plans and buffers of the local ranks.
 class SizeRun {
  public:
@@ -42,110 +56,123 @@ class SizeRun {
   }
 
   Result<BenchTimes> run(bool in_place, uint64_t seed) {
-    fill(in_place, seed);
     BenchTimes times;
-    // Verified on the first iteration: in place, the next one starts from its result.
-    if (auto done = iterate(1, nullptr); !done) return tl::unexpected(done.error());
-    if (options_.check && !options_.lengths_only) {
-      const bool exact = options_.compression == Compression::kNone;
-      if (auto done = exact ? count_wrong(in_place, seed, times) : deviation(in_place, seed, times);
-          !done) {
+    const bool checked = options_.checks > 0 && !options_.lengths_only;
+    // Every verified operation starts from new values: in place, the next would sum up its result.
+    const uint32_t first = std::max(options_.checks, 1u);
+    for (uint64_t i = 0; i < first; ++i) {
+      fill(in_place, seed + (i << 32));
+      if (auto done = iterate(1, nullptr); !done) return tl::unexpected(done.error());
+      if (!checked) continue;
+      if (auto done = verify(seed + (i << 32), times); !done) return tl::unexpected(done.error());
+    }
+    if (options_.warm_up > first) {
+      if (auto done = iterate(options_.warm_up - first, nullptr); !done) {
         return tl::unexpected(done.error());
       }
     }
-    if (options_.warm_up > 1) {
-      if (auto done = iterate(options_.warm_up - 1, nullptr); !done) {
-        return tl::unexpected(done.error());
-      }
-    }
-    if (auto done = iterate(options_.iterations, &times); !done) {
-      return tl::unexpected(done.error());
-    }
+    const uint32_t operations = options_.iterations * options_.aggregate;
+    if (auto done = iterate(operations, &times); !done) return tl::unexpected(done.error());
     return times;
   }
 
  private:
   struct Memory {
-    std::vector<std::byte> input, output;
+    std::vector<std::byte> input, output;  // in place: all in `output`
+    std::span<const std::byte> result;
   };
 
-  std::span<std::byte> output(size_t local, bool in_place) {
-    return in_place ? std::span(memory_[local].input) : std::span(memory_[local].output);
-  }
-
+  // In place as NCCL has it: a rank's own part of all_gather's output, and of reduce_scatter's
+  // input.
   void fill(bool in_place, uint64_t seed) {
     buffers_.assign(tasks_.size(), {});
     if (options_.lengths_only) return;
+    const auto fill = options_.compression == Compression::kNone ? FillInput : FillGradients;
     for (size_t i = 0; i < tasks_.size(); ++i) {
-      memory_[i].input.resize(
-          std::max(tasks_[i].input_bytes(), in_place ? tasks_[i].output_bytes() : 0));
-      memory_[i].output.resize(tasks_[i].output_bytes());
-      const auto fill = options_.compression == Compression::kNone ? FillInput : FillGradients;
-      fill(tasks_[i], options_.element, seed,
-           std::span(memory_[i].input).first(tasks_[i].input_bytes()));
-      buffers_[i] = {memory_[i].input.data(), output(i, in_place).data()};
+      const uint64_t in = tasks_[i].input_bytes(), out = tasks_[i].output_bytes();
+      const uint64_t input_at = in_place && in < out ? tasks_[i].rank * in : 0;
+      const uint64_t output_at = in_place && out < in ? tasks_[i].rank * out : 0;
+      Memory& memory = memory_[i];
+      memory.output.resize(in_place ? std::max(in, out) : out);
+      if (!in_place) memory.input.resize(in);
+      const std::span input =
+          std::span(in_place ? memory.output : memory.input).subspan(input_at, in);
+      const std::span output = std::span(memory.output).subspan(output_at, out);
+      fill(tasks_[i], options_.element, seed, input);
+      buffers_[i] = {input.data(), output.data()};
+      memory.result = output;
     }
   }
 
-  std::span<const std::byte> result(size_t local, bool in_place) {
-    return output(local, in_place).first(tasks_[local].output_bytes());
+  Result<void> verify(uint64_t seed, BenchTimes& times) {
+    return options_.compression == Compression::kNone ? count_wrong(seed, times)
+                                                      : deviation(seed, times);
   }
 
-  Result<void> count_wrong(bool in_place, uint64_t seed, BenchTimes& times) {
-    uint64_t wrong = 0;
-    for (size_t i = 0; i < tasks_.size(); ++i) {
-      wrong += CountWrong(tasks_[i], options_.element, seed, result(i, in_place));
-    }
-    const auto all = group_.sum(static_cast<double>(wrong));
+  // Over all ranks.
+  Result<double> sum(std::span<const double> mine) {
+    const auto all = group_.gather(mine);
     if (!all) return tl::unexpected(all.error());
-    times.wrong = static_cast<int64_t>(*all);
+    return std::accumulate(all->begin(), all->end(), 0.0);
+  }
+
+  Result<void> count_wrong(uint64_t seed, BenchTimes& times) {
+    std::vector<double> wrong;
+    for (size_t i = 0; i < tasks_.size(); ++i) {
+      wrong.push_back(
+          static_cast<double>(CountWrong(tasks_[i], options_.element, seed, memory_[i].result)));
+    }
+    const auto all = sum(wrong);
+    if (!all) return tl::unexpected(all.error());
+    times.wrong = std::max<int64_t>(times.wrong, 0) + static_cast<int64_t>(*all);
     return {};
   }
 
-  // Digests are whole numbers, so that their mean is every rank's own where all are the same.
-  Result<void> deviation(bool in_place, uint64_t seed, BenchTimes& times) {
-    Deviation sum;
-    double digests = 0;
+  Result<void> deviation(uint64_t seed, BenchTimes& times) {
+    std::vector<double> digests, error_squares, exact_squares, beyond;
     for (size_t i = 0; i < tasks_.size(); ++i) {
       const Deviation one =
-          DeviationOf(tasks_[i], options_.compression, options_.element, seed, result(i, in_place));
-      sum.error_squares += one.error_squares;
-      sum.exact_squares += one.exact_squares;
-      sum.beyond += one.beyond;
-      digests += Digest(result(i, in_place));
+          DeviationOf(tasks_[i], options_.compression, options_.element, seed, memory_[i].result);
+      digests.push_back(Digest(memory_[i].result));
+      error_squares.push_back(one.error_squares);
+      exact_squares.push_back(one.exact_squares);
+      beyond.push_back(static_cast<double>(one.beyond));
     }
-    const auto all_digests = group_.sum(digests);
+    const auto all_digests = group_.gather(digests);
     if (!all_digests) return tl::unexpected(all_digests.error());
-    for (size_t i = 0; i < tasks_.size(); ++i) {
-      const bool same = Digest(result(i, in_place)) == *all_digests / group_.ranks();
-      if (!same) sum.beyond += tasks_[i].output_bytes() / BytesOf(options_.element);
-    }
-    const auto errors = group_.sum(sum.error_squares);
+    const auto errors = sum(error_squares);
     if (!errors) return tl::unexpected(errors.error());
-    const auto exact = group_.sum(sum.exact_squares);
+    const auto exact = sum(exact_squares);
     if (!exact) return tl::unexpected(exact.error());
-    const auto wrong = group_.sum(static_cast<double>(sum.beyond));
+    const auto wrong = sum(beyond);
     if (!wrong) return tl::unexpected(wrong.error());
-    times.error = std::sqrt(*errors / *exact);
-    times.wrong = static_cast<int64_t>(*wrong);
+    const auto others = std::count_if(all_digests->begin(), all_digests->end(),
+                                      [&](double d) { return d != all_digests->front(); });
+    const uint64_t elements = tasks_[0].output_bytes() / BytesOf(options_.element);
+    times.error = std::max(times.error, std::sqrt(*errors / *exact));
+    times.wrong = std::max<int64_t>(times.wrong, 0) + static_cast<int64_t>(*wrong) +
+                  others * static_cast<int64_t>(elements);
     return {};
   }
 
-  Result<void> iterate(uint32_t iterations, BenchTimes* times) {
+  Result<void> iterate(uint32_t operations, BenchTimes* times) {
     std::vector<RankRun> runs;
     for (size_t i = 0; i < tasks_.size(); ++i) {
       runs.emplace_back(group_.executor(i), group_.transport(i), plans_[i], buffers_[i],
-                        iterations);
+                        operations);
     }
     if (auto done = group_.run(runs); !done || times == nullptr) return done;
-    double seconds = 0;
-    for (const RankRun& run : runs) seconds += ToSeconds(run.ends().back() - run.start());
-    const auto total = group_.sum(seconds);
-    if (!total) return tl::unexpected(total.error());
-    times->mean_s = *total / group_.ranks() / iterations;
+    std::vector<double> seconds;
+    for (const RankRun& run : runs) {
+      seconds.push_back(ToSeconds(run.ends().back() - run.start()) / operations);
+    }
+    const auto all = group_.gather(seconds);
+    if (!all) return tl::unexpected(all.error());
+    times->mean_s = Averaged(*all, options_.average);
     TimeNs before = runs[0].start();
-    for (const TimeNs end : runs[0].ends()) {
-      times->iterations_s.push_back(ToSeconds(end - before));
+    for (size_t i = options_.aggregate; i <= operations; i += options_.aggregate) {
+      const TimeNs end = runs[0].ends()[i - 1];
+      times->iterations_s.push_back(ToSeconds(end - before) / options_.aggregate);
       before = end;
     }
     return {};
@@ -169,18 +196,12 @@ uint64_t WanBytes(const BenchOptions& options, uint64_t bytes) {
   return sum;
 }
 
-double AlgBw(const BenchRow& row, const BenchTimes& times) {
-  return static_cast<double>(row.bytes) / times.mean_s * 1e-9;
-}
-double WanBw(const BenchRow& row, const BenchTimes& times) {
-  return static_cast<double>(row.wan_bytes) / times.mean_s * 1e-9;
-}
+}  // namespace
 
 bool HasInPlace(const BenchOptions& options) {
-  return options.shape.collective == collectives::Collective::kAllReduce;
+  const collectives::Collective which = options.shape.collective;
+  return which != collectives::Collective::kAllToAll && which != collectives::Collective::kSendRecv;
 }
-
-}  // namespace
 
 Result<void> BenchOptions::compress(Compression how) {
   compression = how;
@@ -215,12 +236,14 @@ Result<void> Check(const BenchOptions& options) {
 std::string Describe(const BenchOptions& options) {
   const Task& shape = options.shape;
   return fmt::format(
-      "{} {} {}-{} x{} {} {}, {} iterations after {}, {}, {} channels, {} slots of "
+      "{} {} {}-{} {} {} {}, {} iterations of {} after {}, {} checked, {} channels, {} slots of "
       "{} B, {} ranks per site",
       collectives::ToText(shape.collective), collectives::ToText(shape.schedule), options.min_bytes,
-      options.max_bytes, options.factor, ToText(options.element), ToText(options.compression),
-      options.iterations, options.warm_up, options.check ? "checked" : "not checked",
-      shape.channels, options.slots, shape.slot_bytes, shape.ranks_per_site);
+      options.max_bytes,
+      options.step > 0 ? fmt::format("+{}", options.step) : fmt::format("x{}", options.factor),
+      ToText(options.element), ToText(options.compression), options.iterations, options.aggregate,
+      options.warm_up, options.checks, shape.channels, options.slots, shape.slot_bytes,
+      shape.ranks_per_site);
 }
 
 Result<std::vector<BenchRow>> RunBench(Group& group, const BenchOptions& options,
@@ -239,7 +262,10 @@ Result<std::vector<BenchRow>> RunBench(Group& group, const BenchOptions& options
   }
   std::vector<BenchRow> rows;
   uint64_t seed = 1;
-  for (uint64_t size = options.min_bytes; size <= options.max_bytes; size *= options.factor) {
+  const auto next = [&](uint64_t size) {
+    return options.step > 0 ? size + options.step : size * options.factor;
+  };
+  for (uint64_t size = options.min_bytes; size <= options.max_bytes; size = next(size)) {
     BenchRow row;
     row.bytes = Usable(options, size);
     row.wan_bytes = WanBytes(options, row.bytes);
@@ -256,86 +282,6 @@ Result<std::vector<BenchRow>> RunBench(Group& group, const BenchOptions& options
     rows.push_back(std::move(row));
   }
   return rows;
-}
-
-std::string BenchHeader(const BenchOptions& options) {
-  const bool in_place = HasInPlace(options);
-  const bool compressed = options.compression != Compression::kNone;
-  const auto line = [&](std::string_view left, std::string_view part, std::string_view error) {
-    const std::string columns = fmt::format("{}{}", part, compressed ? error : "");
-    return fmt::format("{}{}{}\n", left, columns, in_place ? columns : "");
-  };
-  std::string text =
-      fmt::format("#{:>52}{:^{}}{}\n", "", "out-of-place", compressed ? 49 : 40,
-                  in_place ? fmt::format("{:^{}}", "in-place", compressed ? 49 : 40) : "");
-  text += line("#       size         count       type   redop",
-               "     time   algbw   busbw   wanbw  #wrong", "    error");
-  text += line("#        (B)    (elements)                   ",
-               "     (us)  (GB/s)  (GB/s)  (GB/s)        ", "         ");
-  return text;
-}
-
-std::string ToText(const BenchOptions& options, const BenchRow& row) {
-  const auto part = [&](const BenchTimes& times) {
-    const double algbw = AlgBw(row, times);
-    std::string columns =
-        fmt::format(" {:>8.6g} {:>7.2f} {:>7.2f} {:>7.2f} {:>7}", times.mean_s * 1e6, algbw,
-                    algbw * collectives::BusFactor(options.shape.collective, options.shape.ranks),
-                    WanBw(row, times), times.wrong < 0 ? "N/A" : std::to_string(times.wrong));
-    if (options.compression != Compression::kNone) {
-      columns +=
-          times.error < 0 ? fmt::format(" {:>8}", "N/A") : fmt::format(" {:>8.2e}", times.error);
-    }
-    return columns;
-  };
-  const bool reduces = options.shape.collective == collectives::Collective::kAllReduce ||
-                       options.shape.collective == collectives::Collective::kReduceScatter;
-  std::string text =
-      fmt::format("{:>12} {:>13} {:>10} {:>7}", row.bytes, row.bytes / BytesOf(options.element),
-                  ToText(options.element), reduces ? "sum" : "none");
-  text += part(row.out_of_place);
-  if (HasInPlace(options)) text += part(row.in_place);
-  return text + "\n";
-}
-
-nlohmann::json ToJson(const BenchOptions& options, const std::vector<BenchRow>& rows,
-                      std::string_view label) {
-  const auto times_json = [&](const BenchRow& row, const BenchTimes& times) {
-    const double algbw = AlgBw(row, times);
-    nlohmann::json json{{"time_s", times.mean_s},
-                        {"iterations_s", times.iterations_s},
-                        {"algbw_GBps", algbw},
-                        {"busbw_GBps", algbw * collectives::BusFactor(options.shape.collective,
-                                                                      options.shape.ranks)},
-                        {"wanbw_GBps", WanBw(row, times)},
-                        {"wrong", nullptr}};
-    if (times.wrong >= 0) json["wrong"] = times.wrong;
-    if (options.compression != Compression::kNone) {
-      json["relative_error"] = nullptr;
-      if (times.error >= 0) json["relative_error"] = times.error;
-    }
-    return json;
-  };
-  nlohmann::json list = nlohmann::json::array();
-  for (const BenchRow& row : rows) {
-    nlohmann::json one{{"bytes", row.bytes},
-                       {"wan_bytes", row.wan_bytes},
-                       {"out_of_place", times_json(row, row.out_of_place)}};
-    if (HasInPlace(options)) one["in_place"] = times_json(row, row.in_place);
-    list.push_back(std::move(one));
-  }
-  return {{"schema", "farspan.bench.v1"},
-          {"label", label},
-          {"collective", collectives::ToText(options.shape.collective)},
-          {"schedule", collectives::ToText(options.shape.schedule)},
-          {"ranks", options.shape.ranks},
-          {"ranks_per_site", options.shape.ranks_per_site},
-          {"type", ToText(options.element)},
-          {"compress", ToText(options.compression)},
-          {"slots", options.slots},
-          {"slot_bytes", options.shape.slot_bytes},
-          {"channels", options.shape.channels},
-          {"rows", std::move(list)}};
 }
 
 }  // namespace farspan::testbed

@@ -64,8 +64,8 @@ class Group {
   virtual transport::Transport& transport(size_t local) = 0;
   // All ranks begin together; returns when every local run is finished.
   virtual Result<void> run(std::span<RankRun> runs) = 0;
-  // The sum over all ranks of what this process gives.
-  virtual Result<double> sum(double mine) = 0;
+  // Every rank's value, by rank; `mine` are those of the local ranks, in their order.
+  virtual Result<std::vector<double>> gather(std::span<const double> mine) = 0;
 };
 
 }  // namespace farspan::testbed

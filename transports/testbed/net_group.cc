@@ -166,18 +166,17 @@ Result<void> NetGroup::drive(RankRun& run) {
   }
 }
 
-Result<double> NetGroup::sum(double mine) {
-  const auto all =
-      bootstrap_->all_gather({reinterpret_cast<const char*>(&mine), sizeof mine}, meanwhile());
+Result<std::vector<double>> NetGroup::gather(std::span<const double> mine) {
+  const auto all = bootstrap_->all_gather(
+      {reinterpret_cast<const char*>(mine.data()), mine.size_bytes()}, meanwhile());
   if (!all) return tl::unexpected(all.error());
-  double total = 0;
-  for (const std::string& one : *all) {
-    double value = 0;
-    if (one.size() != sizeof value) return Fail(ErrorCode::kIo, "the ranks do different things");
-    std::memcpy(&value, one.data(), sizeof value);
-    total += value;
+  std::vector<double> values(all->size());
+  for (size_t rank = 0; rank < values.size(); ++rank) {
+    const std::string& one = (*all)[rank];
+    if (one.size() != sizeof(double)) return Fail(ErrorCode::kIo, "the ranks do different things");
+    std::memcpy(&values[rank], one.data(), sizeof(double));
   }
-  return total;
+  return values;
 }
 
 }  // namespace farspan::testbed

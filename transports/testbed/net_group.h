@@ -26,7 +26,7 @@ class NetGroup final : public Group {
   Result<void> run(std::span<RankRun> runs) override;
   // At a moment that all ranks of one machine were told; nothing is said between them.
   Result<void> run_at(TimeNs start, std::span<RankRun> runs);
-  Result<double> sum(double mine) override;
+  Result<std::vector<double>> gather(std::span<const double> mine) override;
   // Until all ranks know that everything has arrived.
   Result<void> settle();
 

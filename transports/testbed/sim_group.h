@@ -60,7 +60,9 @@ class SimGroup final : public Group {
   collectives::Executor& executor(size_t local) override { return *executors_[local]; }
   transport::Transport& transport(size_t local) override { return *hosts_[local]; }
   Result<void> run(std::span<RankRun> runs) override;
-  Result<double> sum(double mine) override { return mine; }
+  Result<std::vector<double>> gather(std::span<const double> mine) override {
+    return std::vector(mine.begin(), mine.end());
+  }
 
   sim::Scheduler& scheduler() { return network_.scheduler(); }
   void idle(TimeNs span);
