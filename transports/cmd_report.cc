@@ -1,4 +1,5 @@
 // farspan report FILE…: comparisons as one HTML page, and their plots as SVG, CSV and PDF.
+#include <fmt/core.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <system_error>
 #include <vector>
 
+#include "emulator/base/units.h"
 #include "transports/commands.h"
 #include "transports/scenario_options.h"
 #include "transports/testbed/report.h"
@@ -58,10 +60,10 @@ Result<void> WritePdf(const std::string& base) {
 }
 
 Result<void> WritePlots(const std::string& directory, bool as_pdf,
-                        const testbed::CompareRecord& record) {
+                        const std::vector<testbed::ReportPlot>& plots) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
-  for (const testbed::ReportPlot& plot : testbed::PlotsOf(record)) {
+  for (const testbed::ReportPlot& plot : plots) {
     const std::string base = directory + "/" + plot.name;
     if (auto written = WriteText(base + ".svg", plot.svg, "--plots"); !written) return written;
     if (auto written = WriteText(base + ".csv", plot.csv, "--plots"); !written) return written;
@@ -71,22 +73,62 @@ Result<void> WritePlots(const std::string& directory, bool as_pdf,
   return {};
 }
 
+Result<testbed::TrainingStep> ReadStep(const po::variables_map& values) {
+  testbed::TrainingStep step;
+  if (values.count("step-compute") > 0) {
+    const auto time = ParseTime(values["step-compute"].as<std::string>());
+    if (!time) return Fail(ErrorCode::kInvalid, time.error().message, "--step-compute");
+    step.compute = *time;
+  }
+  if (values.count("step-bytes") > 0) {
+    const auto bytes = ParseBytes(values["step-bytes"].as<std::string>());
+    if (!bytes) return Fail(ErrorCode::kInvalid, bytes.error().message, "--step-bytes");
+    step.gradient_bytes = *bytes;
+  }
+  if (step.compute.ns > 0 && step.gradient_bytes > 0) return step;
+  return Fail(ErrorCode::kInvalid, "--step-compute and --step-bytes are more than 0");
+}
+
+// Options of a plot that is not drawn do nothing.
+Result<void> CheckSteps(const po::variables_map& values,
+                        const std::vector<testbed::CompareRecord>& records,
+                        const testbed::TrainingStep& step) {
+  for (const char* option : {"step-compute", "step-bytes"}) {
+    if (values.count(option) == 0 ||
+        std::any_of(records.begin(), records.end(),
+                    [&](const auto& record) { return testbed::HasSteps(record, step); })) {
+      continue;
+    }
+    return Fail(ErrorCode::kInvalid,
+                fmt::format("nothing to draw: of all-reduces of {} or less, over round trips that "
+                            "differ, there is no comparison",
+                            BytesToText(step.gradient_bytes)),
+                fmt::format("--{}", option));
+  }
+  return {};
+}
+
 Result<void> Run(const po::variables_map& values) {
+  const auto step = ReadStep(values);
+  if (!step) return tl::unexpected(step.error());
   std::vector<testbed::CompareRecord> records;
   for (const std::string& file : FilesOf(values["file"].as<std::vector<std::string>>())) {
     auto record = testbed::LoadCompare(file);
     if (!record) return tl::unexpected(record.error());
-    if (values.count("plots") > 0) {
-      const auto written =
-          WritePlots(values["plots"].as<std::string>(), values.count("pdf") > 0, *record);
-      if (!written) return written;
-    }
     records.push_back(std::move(*record));
   }
   if (records.empty()) {
     return Fail(ErrorCode::kNotFound, "no .json of farspan compare is in what was given", "report");
   }
-  return WriteText(values["output"].as<std::string>(), testbed::ReportHtml(records), "--output");
+  if (auto good = CheckSteps(values, records, *step); !good) return good;
+  for (const testbed::CompareRecord& record : records) {
+    if (values.count("plots") == 0) break;
+    const auto written = WritePlots(values["plots"].as<std::string>(), values.count("pdf") > 0,
+                                    testbed::PlotsOf(record, *step));
+    if (!written) return written;
+  }
+  return WriteText(values["output"].as<std::string>(), testbed::ReportHtml(records, *step),
+                   "--output");
 }
 
 }  // namespace
@@ -100,6 +142,9 @@ int CmdReport(const std::vector<std::string>& args) {
   add("output,o", po::value<std::string>()->default_value("report.html"), "the page");
   add("plots", po::value<std::string>(), "a directory for each plot's SVG and CSV");
   add("pdf", "each plot as PDF too (rsvg-convert)");
+  add("step-compute", po::value<std::string>(),
+      "a training step's computation, for the plot of step times (default: 22.8 s)");
+  add("step-bytes", po::value<std::string>(), "and its gradients (default: 20 GB)");
   options.rules = {cli::Needs("pdf", "plots", "needs --plots DIR to write to")};
   bool help = false;
   const auto values = cli::Parse(options, args, help);

@@ -132,6 +132,27 @@ TEST_F(CompareCommand, AReportDrawsWhatWasCompared) {
   const std::string csv = read("plots/small-loss-262144.csv");
   EXPECT_EQ(csv.substr(0, csv.find('\n')), "line,x,y,low,high");
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 5);
+  const auto step = farspan("report run.json --step-compute '1 s'");
+  EXPECT_EQ(step.exit_code, 2);
+  EXPECT_NE(step.output.find("--step-compute: nothing to draw"), std::string::npos) << step.output;
+}
+
+// Four buckets of 256 KiB: with 40 ms to go there and back all-reduces follow each other without a
+// gap, with 2 ms of 1 s they are hidden but for the last.
+TEST_F(CompareCommand, AReportDrawsAStepOfTraining) {
+  std::string toml = read("small.toml");
+  toml.replace(toml.find("loss = ["), 23, "delay = [\"1 ms\", \"20 ms\"]");
+  write("far.toml", toml);
+  ASSERT_EQ(farspan("compare ./far.toml --json far.json").exit_code, 0);
+  const auto step = [&](const std::string& options) {
+    const auto run = farspan("report far.json --plots plots --step-bytes '1 MiB' " + options);
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    const std::string csv = read("plots/far-step-262144.csv");
+    const size_t far = csv.find("\"lossless bound\",40,");
+    return far == csv.npos ? 0 : std::stod(csv.substr(far + 20));
+  };
+  EXPECT_GT(step("--step-compute '10 ms'"), 0.3 + 0.17 + 4 * 2);  // of 20 ms each
+  EXPECT_NEAR(step("--step-compute '1 s'"), 1.0203, 0.0003);
 }
 
 TEST_F(CompareCommand, AReportDrawsASampleOverTime) {
@@ -214,6 +235,8 @@ TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"gate bad.json --run bad.json --jobs 2", "--jobs: does nothing with --run"},
         {"report", "which files"},
         {"report ./small.toml --pdf", "needs --plots"},
+        {"report none.json --step-compute 5", "--step-compute: "},
+        {"report none.json --step-bytes '0 B'", "more than 0"},
         {"report none.json", "none.json: cannot read it: no such file"},
         {"report empty", "no .json of farspan compare"}}) {
     const auto run = farspan(arguments);

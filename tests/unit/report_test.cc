@@ -89,6 +89,35 @@ TEST(Report, FactorsAreOfTheFastestThatIsNoBaseline) {
   EXPECT_NE(factors->svg.find(">3.00<"), std::string::npos);
 }
 
+TEST(Report, AStepOfTrainingIsDrawnWhereDistancesDiffer) {
+  CompareRecord record = TwoPoints();
+  const TrainingStep step{{1'000'000'000}, 10 << 20};
+  record.collective = "all_reduce";
+  EXPECT_FALSE(HasSteps(record, step));
+  EXPECT_EQ(Find(PlotsOf(record, step), "test-step-1048576"), nullptr);
+  record.points[1].rtt_s = 0.04;
+  record.rows[2].mean_s = 0.2;
+  record.rows[2].mean = Estimate{0.2, 0.1, 0.3};
+  EXPECT_TRUE(HasSteps(record, step));
+  auto plots = PlotsOf(record, step);
+  const ReportPlot* drawn = Find(plots, "test-step-1048576");
+  ASSERT_NE(drawn, nullptr);
+  // Ten buckets, the first ready at 0.4 s: hidden but for the last, or 0.4 s + 10 x 0.2 s.
+  EXPECT_NE(drawn->csv.find("\"span\",10,1.02,"), std::string::npos) << drawn->csv;
+  EXPECT_NE(drawn->csv.find("\"span\",40,2.4,1.4,3.4"), std::string::npos) << drawn->csv;
+  EXPECT_NE(drawn->csv.find("\"lossless bound\",40,1.01,"), std::string::npos) << drawn->csv;
+  record.sweep = "distance";
+  record.points[0].value = "80 km";
+  record.points[1].value = "3750 km";
+  plots = PlotsOf(record, step);
+  EXPECT_NE(Find(plots, "test-step-1048576")->csv.find("\"span\",3750,2.4,"), std::string::npos);
+  // Not of what does not sum, nor of buckets larger than all gradients.
+  EXPECT_FALSE(HasSteps(record, {step.compute, 1'000}));
+  record.collective = "all_gather";
+  EXPECT_FALSE(HasSteps(record, step));
+  EXPECT_EQ(Find(PlotsOf(record, step), "test-step-1048576"), nullptr);
+}
+
 TEST(Report, CoresAreOfMeasuredRuns) {
   CompareRecord record = TwoPoints();
   for (CompareRecord::Row& row : record.rows) row.cpu_s_per_gb = 0.4;

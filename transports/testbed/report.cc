@@ -120,6 +120,52 @@ LinePlot GoodputOverRtt(const CompareRecord& record, uint64_t bytes) {
   return plot;
 }
 
+bool HaveLengths(const CompareRecord& record) {
+  return record.sweep == "distance" &&
+         std::all_of(record.points.begin(), record.points.end(),
+                     [](const auto& point) { return ParseLength(point.value).has_value(); });
+}
+
+// The size of an all-reduce is a bucket's.
+bool IsBucket(const CompareRecord& record, uint64_t bytes, const TrainingStep& step) {
+  return record.collective == "all_reduce" && bytes <= step.gradient_bytes;
+}
+
+LinePlot StepOverDistance(const CompareRecord& record, uint64_t bytes, const TrainingStep& step) {
+  const bool lengths = HaveLengths(record);
+  const auto x = [lengths](const CompareRecord::Point& point) {
+    if (!lengths) return point.rtt_s * 1e3;
+    return static_cast<double>(ParseLength(point.value)->mm) * 1e-6;
+  };
+  const auto y = [&](const Row& row, double seconds) {
+    return StepSeconds(step, row.bytes, seconds) / ToSeconds(step.compute);
+  };
+  LinePlot plot{.title = fmt::format("{}, {} buckets: step time against distance", record.title,
+                                     BytesToText(bytes)),
+                .x_label = fmt::format("{}   (each step: {} of gradients, {} of computation)",
+                                       lengths ? "distance, km" : "round trip, ms",
+                                       BytesToText(step.gradient_bytes), ToText(step.compute)),
+                .y_label = "step time / computation (model)",
+                .log_x = true,
+                .log_y = true,
+                .lines = Lines(record, bytes, x, y)};
+  PlotLine bound{.name = "lossless bound", .dashed = true};
+  for (size_t point = 0; point < record.points.size(); ++point) {
+    const auto row = std::find_if(record.rows.begin(), record.rows.end(), [&](const Row& one) {
+      return one.point == point && one.bytes == bytes;
+    });
+    if (row == record.rows.end()) continue;
+    bound.x.push_back(x(record.points[point]));
+    bound.y.push_back(y(*row, row->bound_s));
+  }
+  plot.lines.push_back(std::move(bound));
+  return plot;
+}
+
+bool RoundTripsDiffer(const CompareRecord& record) {
+  return Differs(record, [](const auto& point) { return point.rtt_s; });
+}
+
 // The best tail that the samples stand for, p99.9 if all rows of the size have it; nothing where
 // some have none.
 std::optional<LinePlot> TailOverOverhead(const CompareRecord& record, uint64_t bytes) {
@@ -283,43 +329,15 @@ HeatMap CoresPer100G(const CompareRecord& record, uint64_t bytes) {
   return map;
 }
 
-std::string TableHtml(const CompareRecord& record) {
-  const bool measured = record.label == "measured";
-  std::string html =
-      "<table>\n<tr><th>size</th><th>point</th><th>contender</th><th>class</th><th>mean, ms</th>"
-      "<th>95 %</th><th>p99, ms</th><th>goodput, Gb/s</th><th>WAN, MB</th><th>of bound</th>"
-      "<th>factor</th>";
-  if (measured) html += "<th>CPU s/GB</th><th>valid</th>";
-  html += "</tr>\n";
-  for (const Row& row : record.rows) {
-    html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td>", BytesToText(row.bytes),
-                        EscapeXml(record.points[row.point].value), EscapeXml(row.contender),
-                        row.rate_class);
-    if (!row.failure.empty()) {
-      html += fmt::format("<td colspan=\"{}\">failed: {}</td></tr>\n", measured ? 9 : 7,
-                          EscapeXml(row.failure));
-      continue;
-    }
-    html += fmt::format(
-        "<td>{:.4g}</td><td>{}</td><td>{}</td><td>{:.3g}</td><td>{:.4g}</td><td>{:.3f}</td>"
-        "<td>{}</td>",
-        row.mean_s * 1e3,
-        row.mean ? fmt::format("± {:.2g} %", 100 * (row.mean->high / row.mean_s - 1)) : "–",
-        row.p99 ? fmt::format("{:.4g}", row.p99->value * 1e3) : "–", row.goodput_bits_per_s * 1e-9,
-        row.wan_bytes * 1e-6, row.mean_s / row.bound_s,
-        row.factor ? fmt::format("{:.2f}", *row.factor) : "–");
-    if (measured) {
-      html += fmt::format("<td>{:.3g}</td><td>{} of {}</td>", row.cpu_s_per_gb, row.valid,
-                          row.certificates);
-    }
-    html += "</tr>\n";
-  }
-  return html + "</table>\n";
-}
-
 }  // namespace
 
-std::vector<ReportPlot> PlotsOf(const CompareRecord& record) {
+bool HasSteps(const CompareRecord& record, const TrainingStep& step) {
+  return !record.rows.empty() && RoundTripsDiffer(record) &&
+         std::any_of(record.rows.begin(), record.rows.end(),
+                     [&](const Row& row) { return IsBucket(record, row.bytes, step); });
+}
+
+std::vector<ReportPlot> PlotsOf(const CompareRecord& record, const TrainingStep& step) {
   std::vector<ReportPlot> plots;
   const auto add = [&](const std::string& kind, const auto& plot) {
     plots.push_back({record.scenario + "-" + kind, ToSvg(plot), ToCsv(plot)});
@@ -327,11 +345,14 @@ std::vector<ReportPlot> PlotsOf(const CompareRecord& record) {
   if (record.rows.empty()) return plots;
   const bool losses = Differs(record, [](const auto& point) { return point.loss; });
   const bool bursts = Differs(record, [](const auto& point) { return point.burst; });
-  const bool rtts = Differs(record, [](const auto& point) { return point.rtt_s; });
+  const bool rtts = RoundTripsDiffer(record);
   for (const uint64_t bytes : Sizes(record)) {
     if (losses) add(fmt::format("loss-{}", bytes), SlowdownOverLoss(record, bytes));
     if (bursts && !losses) add(fmt::format("burst-{}", bytes), SlowdownOverBurst(record, bytes));
     if (rtts) add(fmt::format("rtt-{}", bytes), GoodputOverRtt(record, bytes));
+    if (rtts && IsBucket(record, bytes, step)) {
+      add(fmt::format("step-{}", bytes), StepOverDistance(record, bytes, step));
+    }
     if (const auto tail = TailOverOverhead(record, bytes)) {
       add(fmt::format("tail-{}", bytes), *tail);
     }
@@ -359,22 +380,6 @@ std::vector<ReportPlot> PlotsOf(const CompareRecord& record) {
               [&](const Row& row) { return row.contender == contender ? Slowdown(row) : kNone; }));
   }
   return plots;
-}
-
-std::string ReportHtml(const std::vector<CompareRecord>& records) {
-  std::string html =
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Farspan comparison"
-      "</title>\n<style>body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}"
-      "td,th{border:1px solid #ccc;padding:2px 8px;text-align:right}td:nth-child(3){text-align:"
-      "left}</style></head>\n<body><h1>Farspan comparison</h1>\n";
-  for (const CompareRecord& record : records) {
-    html += fmt::format("<h2>{}</h2>\n<p>{}, {}, {} samples each from seed {}.</p>\n",
-                        EscapeXml(record.title), EscapeXml(record.collective),
-                        EscapeXml(record.label), record.samples, record.first_seed);
-    for (const ReportPlot& plot : PlotsOf(record)) html += plot.svg;
-    html += TableHtml(record);
-  }
-  return html + "</body></html>\n";
 }
 
 }  // namespace farspan::testbed

@@ -2,7 +2,8 @@
 //
 // What is drawn follows from what was compared: slowdown against loss (with 95 % intervals) where
 // losses differ, or against the length of a loss where only that does; goodput against round trip
-// with both limits of NCCL where round trips differ; the tail against what the WAN carries where
+// with both limits of NCCL, and a training step's time over all-reduces (training_step.h), where
+// round trips differ; the tail against what the WAN carries where
 // samples stand for one; the first sample over time where it was recorded; maps of sweep against
 // size, of each contender and of the best factors, or of contender against size where nothing is
 // swept; the cores for 100 Gb/s where CPU time was measured.
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "transports/testbed/compare_record.h"
+#include "transports/testbed/training_step.h"
 
 namespace farspan::testbed {
 
@@ -21,7 +23,9 @@ struct ReportPlot {
   std::string csv;
 };
 
-std::vector<ReportPlot> PlotsOf(const CompareRecord& record);
-std::string ReportHtml(const std::vector<CompareRecord>& records);
+std::vector<ReportPlot> PlotsOf(const CompareRecord& record, const TrainingStep& step = {});
+std::string ReportHtml(const std::vector<CompareRecord>& records, const TrainingStep& step = {});
+// Whether a training step is among the plots.
+bool HasSteps(const CompareRecord& record, const TrainingStep& step);
 
 }  // namespace farspan::testbed

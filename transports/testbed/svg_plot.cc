@@ -36,6 +36,16 @@ std::string Stroke(double x1, double y1, double x2, double y2, std::string_view 
       y2, colour);
 }
 
+// 1, 2 or 5 times a power of ten: the greatest up to a value, or the least from it on.
+double RoundDown(double value) {
+  const double decade = std::pow(10, std::floor(std::log10(value) + 1e-9));
+  for (const double times : {5.0, 2.0}) {
+    if (times * decade <= value * (1 + 1e-9)) return times * decade;
+  }
+  return decade;
+}
+double RoundUp(double value) { return 10 / RoundDown(10 / value); }
+
 // Places values between two ends of the picture.
 class Axis {
  public:
@@ -49,8 +59,9 @@ class Axis {
   void round() {
     if (low_ > high_) low_ = high_ = 1;
     if (log_) {
-      low_ = std::pow(10, std::floor(std::log10(low_) + 1e-9));
-      high_ = std::pow(10, std::ceil(std::log10(high_) - 1e-9));
+      fine_ = high_ < 30 * low_;
+      low_ = fine_ ? RoundDown(low_) : std::pow(10, std::floor(std::log10(low_) + 1e-9));
+      high_ = fine_ ? RoundUp(high_) : std::pow(10, std::ceil(std::log10(high_) - 1e-9));
       if (low_ == high_) high_ *= 10;
       return;
     }
@@ -71,7 +82,9 @@ class Axis {
   std::vector<double> ticks() const {
     std::vector<double> ticks;
     if (log_) {
-      for (double at = low_; at <= high_ * 1.001; at *= 10) ticks.push_back(at);
+      for (double at = low_; at <= high_ * 1.001; at = fine_ ? RoundUp(at * 1.1) : at * 10) {
+        ticks.push_back(at);
+      }
     } else {
       for (double at = low_; at <= high_ + step_ / 2; at += step_) ticks.push_back(at);
     }
@@ -80,6 +93,7 @@ class Axis {
 
  private:
   bool log_;
+  bool fine_ = false;  // logarithmic, with more ticks than one a decade
   double from_, to_;
   double low_ = 1e300, high_ = -1e300, step_ = 1;
 };
