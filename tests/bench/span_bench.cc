@@ -1,16 +1,21 @@
-// Span's costs: the codec, the erasure code, and packets per second endpoint to endpoint in virtual
-// time (two endpoints, two links and the scheduler, one core, lengths only).
+// Span's costs: the codec, what touches every byte, the erasure code; then, in virtual time on one
+// core and by lengths only, packets per second endpoint to endpoint (two endpoints, two links and
+// the scheduler), and of that the endpoints' own nanoseconds per packet, stage by stage.
 #include <benchmark/benchmark.h>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <numeric>
 #include <vector>
 
+#include "tests/support/endpoint_pair.h"
 #include "tests/support/link_support.h"
 #include "tests/support/span_pair.h"
 #include "transports/core/erasure_code.h"
 #include "transports/core/wire.h"
+#include "transports/core/wrapped_span.h"
 
 namespace farspan::test {
 namespace {
@@ -43,6 +48,25 @@ void ParseData(benchmark::State& state) {
 }
 BENCHMARK(ParseData);
 
+// Arguments: bytes of payload, in the cache.
+void PayloadCrc(benchmark::State& state) {
+  std::vector<uint8_t> header(32), payload(static_cast<size_t>(state.range(0)));
+  for (auto _ : state) {
+    SealCrc(header, payload);
+    benchmark::DoNotOptimize(header.data());
+  }
+  state.SetBytesProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(PayloadCrc)->Arg(1408)->Arg(4096);
+
+void PayloadMac(benchmark::State& state) {
+  const std::vector<uint8_t> header(32), payload(static_cast<size_t>(state.range(0)));
+  const MacKey key{{1, 2, 3}};
+  for (auto _ : state) benchmark::DoNotOptimize(Mac(key, header, payload, 1));
+  state.SetBytesProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(PayloadMac)->Arg(1408)->Arg(4096);
+
 // Arguments: parity rows to encode, or data symbols to decode, of a block of 128 x 4096 bytes.
 void Code(benchmark::State& state, bool decode) {
   constexpr uint32_t kBytes = 4096;
@@ -69,8 +93,7 @@ void Code(benchmark::State& state, bool decode) {
 BENCHMARK_CAPTURE(Code, encode, false)->Arg(1)->Arg(5)->Arg(10);
 BENCHMARK_CAPTURE(Code, decode, true)->Arg(1)->Arg(5);
 
-// Arguments: loss in 1e-6. Items are datagrams that left the sender.
-void EndpointToEndpoint(benchmark::State& state, const char* recovery) {
+PairOptions LongWire(const char* recovery, int64_t loss_1e6) {
   PairOptions options;
   options.config.recovery = recovery;
   options.config.lengths_only = true;
@@ -79,25 +102,94 @@ void EndpointToEndpoint(benchmark::State& state, const char* recovery) {
   options.there = options.back = Plain(400_gbps, 12'500'000_ns);
   for (auto* direction : {&options.there, &options.back}) {
     direction->lanes[0].loss.kind = link::LossKind::kBernoulli;
-    direction->lanes[0].loss.probability = 1e-6 * static_cast<double>(state.range(0));
+    direction->lanes[0].loss.probability = 1e-6 * static_cast<double>(loss_1e6);
   }
   options.capacity.packets = 700'000;
   options.sim.granularity = 2_us;
-  SpanPair pair(options);
+  return options;
+}
+
+uint64_t Sent(const SpanCounters& c) { return c.data_sent + c.data_resent + c.parity_sent; }
+
+// Arguments: loss in 1e-6. Items are datagrams that left the sender.
+void EndpointToEndpoint(benchmark::State& state, const char* recovery) {
+  SpanPair pair(LongWire(recovery, state.range(0)));
   if (!pair.connect(10_s)) return state.SkipWithError("not connected");
-  const auto sent = [&] {
-    const SpanCounters& c = pair.span_a->counters();
-    return c.data_sent + c.data_resent + c.parity_sent;
-  };
   pair.exchange(1u << 30, 25_ms, 100_s);
-  const uint64_t before = sent();
+  const uint64_t before = Sent(pair.span_a->counters());
   for (auto _ : state) pair.exchange(1u << 30, 25_ms, 100_s);
-  state.SetItemsProcessed(static_cast<int64_t>(sent() - before));
+  state.SetItemsProcessed(static_cast<int64_t>(Sent(pair.span_a->counters()) - before));
 }
 BENCHMARK_CAPTURE(EndpointToEndpoint, auto, "auto") -> Arg(0) -> Arg(1'000)
     -> Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(EndpointToEndpoint, sr, "sr")->Arg(0)->Arg(1'000)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(EndpointToEndpoint, ec, "ec")->Arg(1'000)->Unit(benchmark::kMillisecond);
+
+// Adds up the time spent in it.
+class TimedSpan final : public WrappedSpan {
+ public:
+  using WrappedSpan::WrappedSpan;
+  void on_datagrams(TimeNs now, std::span<const RxView> received) override {
+    const Stage stage(received_);
+    span_->on_datagrams(now, received);
+  }
+  size_t poll_transmit(TimeNs now, TimeNs horizon, std::span<TxSlot> slots) override {
+    const Stage stage(sent_);
+    return span_->poll_transmit(now, horizon, slots);
+  }
+  void on_sent(TimeNs now, std::span<const transport::Sent> sent) override {
+    const Stage stage(sent_);
+    span_->on_sent(now, sent);
+  }
+  void on_timeout(TimeNs now) override {
+    const Stage stage(timers_);
+    span_->on_timeout(now);
+  }
+
+  // In ns.
+  double received() const { return received_; }
+  double sent() const { return sent_; }
+  double timers() const { return timers_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Stage {
+    explicit Stage(double& sum) : sum(sum) {}
+    ~Stage() { sum += std::chrono::duration<double, std::nano>(Clock::now() - start).count(); }
+    double& sum;
+    Clock::time_point start = Clock::now();
+  };
+
+  double received_ = 0, sent_ = 0, timers_ = 0;
+};
+
+// Arguments: loss in 1e-6. Counters are ns per datagram that left the sender; each call's two looks
+// at the clock, some 50 ns, are in them.
+void Stages(benchmark::State& state, const char* recovery) {
+  PairOptions options = LongWire(recovery, state.range(0));
+  const auto make = [&](uint64_t seed) {
+    options.config.seed = seed;
+    return std::make_unique<TimedSpan>(Must(Span::Create(options.config)));
+  };
+  auto sender = make(1), receiver = make(2);
+  const TimedSpan &a = *sender, &b = *receiver;
+  EndpointPair pair(options, std::move(sender), std::move(receiver));
+  if (!pair.connect(10_s)) return state.SkipWithError("not connected");
+  pair.exchange(1u << 30, 25_ms, 100_s);
+  const uint64_t before = Sent(a.span().counters());
+  const std::array told{a.sent(), a.received(), a.timers(), b.received(), b.sent(), b.timers()};
+  for (auto _ : state) pair.exchange(1u << 30, 25_ms, 100_s);
+  const auto packets = static_cast<double>(Sent(a.span().counters()) - before);
+  const std::array now{a.sent(), a.received(), a.timers(), b.received(), b.sent(), b.timers()};
+  constexpr std::array kNames{"send_ns",    "hear_acks_ns", "sender_timers_ns",
+                              "receive_ns", "make_acks_ns", "receiver_timers_ns"};
+  for (size_t i = 0; i < now.size(); ++i) {
+    state.counters[kNames[i]] = (now[i] - told[i]) / packets;
+  }
+}
+BENCHMARK_CAPTURE(Stages, sr, "sr")->Arg(0)->Arg(1'000)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Stages, auto, "auto") -> Arg(1'000) -> Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Stages, ec, "ec")->Arg(1'000)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace farspan::test

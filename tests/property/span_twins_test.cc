@@ -15,6 +15,7 @@
 #include "transports/congestion/controllers.h"
 #include "transports/core/erasure_code.h"
 #include "transports/core/recoveries.h"
+#include "transports/core/wrapped_span.h"
 
 namespace farspan::test {
 namespace {
@@ -151,13 +152,13 @@ TEST(SpanTwins, EveryLossReachesTheController) {
 // --- ACKs at the ends of batches --------------------------------------------------------------
 
 // Of what it would acknowledge after one batch, only the last ACK leaves.
-class BatchAcks final : public Endpoint {
+class BatchAcks final : public WrappedSpan {
  public:
-  explicit BatchAcks(std::unique_ptr<Span> inner) : inner_(std::move(inner)) {}
+  explicit BatchAcks(std::unique_ptr<Span> inner) : WrappedSpan(std::move(inner)) {}
   void on_datagrams(TimeNs now, std::span<const RxView> received) override {
-    inner_->on_datagrams(now, received);
+    span_->on_datagrams(now, received);
     std::array<TxSlot, 64> slots;
-    const size_t n = inner_->poll_transmit(now, now, slots);
+    const size_t n = span_->poll_transmit(now, now, slots);
     const auto is_ack = [](const TxSlot& slot) { return (slot.header[0] & 15) == 7; };
     for (size_t i = 0; i < n; ++i) {
       const bool more = std::any_of(slots.begin() + static_cast<ptrdiff_t>(i) + 1,
@@ -169,33 +170,13 @@ class BatchAcks final : public Endpoint {
     const size_t n = std::min(slots.size(), waiting_.size());
     std::copy_n(waiting_.begin(), n, slots.begin());
     waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(n));
-    return n != 0 ? n : inner_->poll_transmit(now, horizon, slots);
+    return n != 0 ? n : span_->poll_transmit(now, horizon, slots);
   }
-  void on_sent(TimeNs now, std::span<const Sent> sent) override { inner_->on_sent(now, sent); }
-  void on_timeout(TimeNs now) override { inner_->on_timeout(now); }
   TimeNs next_deadline() const override {
-    return waiting_.empty() ? inner_->next_deadline() : TimeNs{INT64_MIN};
+    return waiting_.empty() ? span_->next_deadline() : TimeNs{INT64_MIN};
   }
-  std::optional<Event> poll_event() override { return inner_->poll_event(); }
-  Result<ListenId> listen(uint64_t& token) override { return inner_->listen(token); }
-  void stop_listening(ListenId l) override { inner_->stop_listening(l); }
-  std::optional<CommId> accept(ListenId l) override { return inner_->accept(l); }
-  Result<CommId> connect(TimeNs now, uint64_t token, std::span<const Route> routes) override {
-    return inner_->connect(now, token, routes);
-  }
-  CommState state(CommId comm) const override { return inner_->state(comm); }
-  std::string_view failure(CommId comm) const override { return inner_->failure(comm); }
-  void close(TimeNs now, CommId comm) override { inner_->close(now, comm); }
-  std::optional<RequestId> post_send(TimeNs now, CommId c, const Buffer& b, uint32_t t) override {
-    return inner_->post_send(now, c, b, t);
-  }
-  std::optional<RequestId> post_recv(TimeNs now, CommId c, const Buffer& b, uint32_t t) override {
-    return inner_->post_recv(now, c, b, t);
-  }
-  Completion test(RequestId request) override { return inner_->test(request); }
 
  private:
-  std::unique_ptr<Span> inner_;
   std::vector<TxSlot> waiting_;
 };
 

@@ -25,44 +25,19 @@
 #include <vector>
 
 #include "transports/core/observer.h"
-#include "transports/core/span.h"
+#include "transports/core/wrapped_span.h"
 
 namespace farspan::transport {
 
-class QlogEndpoint final : public Endpoint, private Observer {
+class QlogEndpoint final : public WrappedSpan, private Observer {
  public:
   // Writes to `file`, which is made anew.
   static Result<std::unique_ptr<QlogEndpoint>> Create(SpanConfig config,
                                                       const std::filesystem::path& file);
 
-  const Span& span() const { return *span_; }
-
   void on_datagrams(TimeNs now, std::span<const RxView> received) override;
   size_t poll_transmit(TimeNs now, TimeNs horizon, std::span<TxSlot> slots) override;
-  void on_sent(TimeNs now, std::span<const Sent> sent) override { span_->on_sent(now, sent); }
   void on_timeout(TimeNs now) override;
-  void on_trouble(TimeNs now, const Trouble& trouble) override { span_->on_trouble(now, trouble); }
-  TimeNs next_deadline() const override { return span_->next_deadline(); }
-  std::optional<Event> poll_event() override { return span_->poll_event(); }
-
-  Result<ListenId> listen(uint64_t& token) override { return span_->listen(token); }
-  void stop_listening(ListenId listener) override { span_->stop_listening(listener); }
-  std::optional<CommId> accept(ListenId listener) override { return span_->accept(listener); }
-  Result<CommId> connect(TimeNs now, uint64_t token, std::span<const Route> routes) override {
-    return span_->connect(now, token, routes);
-  }
-  CommState state(CommId comm) const override { return span_->state(comm); }
-  std::string_view failure(CommId comm) const override { return span_->failure(comm); }
-  void close(TimeNs now, CommId comm) override { span_->close(now, comm); }
-  std::optional<RequestId> post_send(TimeNs now, CommId comm, const Buffer& buffer,
-                                     uint32_t tag) override {
-    return span_->post_send(now, comm, buffer, tag);
-  }
-  std::optional<RequestId> post_recv(TimeNs now, CommId comm, const Buffer& buffer,
-                                     uint32_t tag) override {
-    return span_->post_recv(now, comm, buffer, tag);
-  }
-  Completion test(RequestId request) override { return span_->test(request); }
 
  private:
   struct Metrics {
@@ -72,7 +47,7 @@ class QlogEndpoint final : public Endpoint, private Observer {
     friend bool operator==(const Metrics&, const Metrics&) = default;
   };
 
-  explicit QlogEndpoint(std::FILE* file) : file_(file, &std::fclose) {}
+  explicit QlogEndpoint(std::FILE* file) : WrappedSpan(nullptr), file_(file, &std::fclose) {}
   void on_lost(const LostInfo& lost) override;
   // `data` is what stands between the braces.
   void write(TimeNs at, std::string_view event, std::string_view data);
@@ -80,8 +55,7 @@ class QlogEndpoint final : public Endpoint, private Observer {
   void write_path(TimeNs now, size_t path, Metrics& told);
 
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
-  std::unique_ptr<Span> span_;  // it tells the observer, which writes
-  std::vector<Metrics> told_;   // of each path
+  std::vector<Metrics> told_;  // of each path
 };
 
 // A Span; it writes DIRECTORY/NAME.sqlog, and makes the directory, unless that is empty.
