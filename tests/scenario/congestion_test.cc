@@ -220,6 +220,28 @@ TEST(Congestion, TwoEventsAreTwoReductions) {
   EXPECT_NEAR(cubic.window(), 0.49 * before, 0.01 * before);
 }
 
+// RFC 9002, 5.2: after a silence that long the path may be another. The twin hears of no silence,
+// and takes what the new path is longer for a queue until the old one's minimum is forgotten.
+TEST(Congestion, SwiftLearnsThePathAnewAfterATimeOut) {
+  for (const bool told : {true, false}) {
+    Told swift("swift");
+    for (int i = 0; i < 90; ++i) swift.ack(TimeNs{100'000'000 + i});
+    swift.lose(200_ms, 150_ms);
+    if (told) swift.time_out(500_ms);
+    const TimeNs longer = 110_ms;
+    TimeNs now = 1_s;
+    for (int round = 0; round < 20; ++round, now += longer) {
+      swift.begin_round();
+      for (int i = 0; i < 50; ++i) swift.ack(now + TimeNs{i}, 0, longer);
+    }
+    if (told) {
+      EXPECT_GE(swift.window(), 50e3);
+    } else {
+      EXPECT_LE(swift.window(), 20e3);
+    }
+  }
+}
+
 TEST(Congestion, OneReactionPerRoundTrip) {
   for (const char* name : {"cubic", "swift"}) {
     Told told(name);
