@@ -106,6 +106,14 @@ Result<int> Run(const po::variables_map& values, const std::vector<std::string>&
     if (values.count("rank") == 0) return RunReal(values, *scenario, args);
     return RunAsRank(values, *scenario).map([] { return cli::kExitGood; });
   }
+  for (const testbed::ContenderSpec& contender : scenario->contenders) {
+    if (!contender.is_library()) continue;
+    return Fail(ErrorCode::kInvalid,
+                "\"" + contender.name +
+                    "\" is a library, which runs in real time alone: --real, or "
+                    "--only for the others",
+                scenario->name);
+  }
   return Output(values, *scenario, testbed::RunCompare(*scenario, RunOptions(values)),
                 nlohmann::json::object())
       .map([] { return cli::kExitGood; });
@@ -145,7 +153,8 @@ int CmdCompare(const std::vector<std::string>& args) {
   add("scale", po::value<uint64_t>()->default_value(1),
       "divide rates and sizes, for what a machine cannot carry; packets stay as they are");
   add("over-time", po::value<std::string>(),
-      "record each contender's first sample by intervals of this length, for the JSON");
+      "record each contender's first sample by intervals of this length, for the JSON; \"0 s\": "
+      "none");
   add("json", po::value<std::string>(), "write all figures here");
   add("markdown", po::value<std::string>(), "write the tables here");
   add("csv", po::value<std::string>(), "write the rows here");

@@ -71,6 +71,7 @@ Result<void> ChangeOverTime(const std::string& text, testbed::Scenario& scenario
   const auto interval = ParseTime(text);
   if (!interval) return Fail(ErrorCode::kInvalid, interval.error().message, "--over-time");
   scenario.over_time = *interval;
+  if (interval->ns == 0) return {};  // not what the file records either
   if (const auto good = testbed::CheckOverTime(scenario); !good) {
     return Fail(ErrorCode::kInvalid, good.error().message, "--over-time");
   }

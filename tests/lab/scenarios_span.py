@@ -63,7 +63,7 @@ SMALL_COMPARISON = """samples = 2
 payload = "1408 B"
 limit = "20 s"
 sites = [{name = "here"}, {name = "there"}]
-contenders = [{congestion = "bbr"}, {transport = "tcp", channels = 1}]
+contenders = [{congestion = "bbr"}, {transport = "tcp", channels = 1}, {transport = "plain_tcp.so"}]
 [link]
 delay = "10 ms"
 rate = "40 Mbps"
@@ -99,11 +99,13 @@ def compare_real(rows):
     with tempfile.TemporaryDirectory() as directory:
         toml, out = Path(directory, "small.toml"), Path(directory, "out.json")
         toml.write_text(SMALL_COMPARISON)
+        run("c++", "-std=c++17", "-shared", "-fPIC", "-I", ROOT / "transports/abi", "-o",
+            Path(directory, "plain_tcp.so"), ROOT / "transports/examples/plain_tcp/plain_tcp.cc")
         farspan = binary("farspan", "transports")
         subprocess.run([farspan, "compare", toml, "--real", "--json", out], timeout=200, check=False)
         compared = json.loads(out.read_text())
         rows.append(table.exactly("label", "measured", compared["label"]))
-        rows.append(table.exactly("contenders", ["span auto, bbr", "tcp cubic, tuned"],
+        rows.append(table.exactly("contenders", ["span auto, bbr", "tcp cubic, tuned", "plain_tcp"],
                                   [row["contender"] for row in compared["rows"]]))
         for row in compared["rows"]:
             name = row["contender"]

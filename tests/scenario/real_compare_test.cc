@@ -166,7 +166,7 @@ TEST(RealCompare, WhatTheMachineCannotCarryIsRefusedWithTheWayOut) {
   for (ContenderSpec& contender : models.contenders) contender.transport = "rc-gbn";
   const auto none = ForRealTime(models);
   ASSERT_FALSE(none);
-  EXPECT_NE(none.error().message.find("only span and tcp"), std::string::npos);
+  EXPECT_NE(none.error().message.find("only span, tcp and libraries"), std::string::npos);
   EXPECT_TRUE(ForRealTime(*ParseScenario(replaced("100 Mbps", "400 Gbps"), "s", {}, 400)));
 }
 

@@ -100,6 +100,21 @@ tuning = "default"
   EXPECT_FALSE(scenario->contenders[1].tuned);
 }
 
+TEST(Scenario, ALibraryIsAContenderAndNoBaseline) {
+  const auto scenario = Parse(R"([[contenders]]
+transport = "lib/mine.so"
+options = "loud"
+)");
+  ASSERT_TRUE(scenario) << scenario.error().text();
+  const ContenderSpec& library = scenario->contenders.at(0);
+  EXPECT_EQ(library.name, "mine");
+  EXPECT_EQ(library.library, std::filesystem::absolute("lib/mine.so"));
+  EXPECT_EQ(library.options, "loud");
+  EXPECT_EQ(library.rate_class, RateClass::kControlled);
+  EXPECT_EQ(library.schedule, scenario->schedule);
+  EXPECT_FALSE(library.baseline());
+}
+
 TEST(Scenario, BadFilesAreToldWhereAndWhatWasExpected) {
   const struct {
     const char* more;
@@ -115,6 +130,7 @@ TEST(Scenario, BadFilesAreToldWhereAndWhatWasExpected) {
       {"[[links]]\na = \"west\"\nb = \"west\"", "test.toml:15:5", "two different sites"},
       {"[[links]]\na = \"west\"\nb = \"east\"\nrat = 1", "test.toml:16:1", "\"rate\""},
       {"[[contenders]]\ntransport = \"spam\"", "test.toml:14:13", "did you mean \"span\""},
+      {"[[contenders]]\noptions = \"x\"", "test.toml:14:1", "options"},
       {"[[contenders]]\ncongestion = \"fixd\"", "test.toml:14:14", "\"fixed\""},
       {"[[contenders]]\nrecovery = \"hope\"", "test.toml:14:12", "\"auto\""},
       {"[[contenders]]\nwindow = 5", "test.toml:14:10", "5"},

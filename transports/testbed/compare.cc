@@ -198,6 +198,12 @@ void RunAll(const std::vector<Case>& cases, uint64_t per_case, std::vector<Compa
 double LeastWireShare(const Scenario& scenario) {
   double least = std::numeric_limits<double>::max();
   for (const ContenderSpec& contender : scenario.contenders) {
+    if (contender.is_library()) {  // its wire format is its own, but no less than bare UDP
+      constexpr double kBareUdp = 66;
+      const double payload = scenario.payload_bytes + kRealMtuBeyond - 28;
+      least = std::min(least, 1 + kBareUdp / payload);
+      continue;
+    }
     const bool kernel = scenario.real_time && contender.transport == "tcp";
     const double payload = scenario.payload_bytes + (kernel ? kKernelTcpPayloadBeyond : 0);
     least = std::min(least, 1 + OverheadBytes(contender.transport) / payload);

@@ -70,9 +70,11 @@ Cells CellsOf(const Scenario& scenario, const CompareRow& row) {
   cells[6] = Seconds(seconds.p999);
   cells[7] = Rate(row.goodput_bits_per_s());
   cells[8] = Bytes(row.wan_bytes);
-  cells[9] = Bytes(row.resent_bytes);
-  cells[10] = Bytes(row.duplicate_bytes);
-  cells[11] = Bytes(row.parity_bytes);
+  if (!contender.is_library()) {
+    cells[9] = Bytes(row.resent_bytes);
+    cells[10] = Bytes(row.duplicate_bytes);
+    cells[11] = Bytes(row.parity_bytes);
+  }
   cells[12] = fmt::format("{:.3f} x", seconds.mean / row.bound_s);
   if (row.factor) cells[13] = fmt::format("{:.2f}", *row.factor);
   if (row.measured) {
@@ -225,12 +227,16 @@ std::string CompareCsv(const Scenario& scenario, const std::vector<CompareRow>& 
       continue;
     }
     const auto& mean = row.seconds.mean_interval;
+    const auto counted = [&](double bytes) {
+      return contender.is_library() ? std::string() : fmt::format("{}", bytes);
+    };
     text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},\n", row.seconds.samples,
                         row.seconds.mean, mean ? fmt::format("{}", mean->low) : "",
                         mean ? fmt::format("{}", mean->high) : "", value(row.seconds.p50),
                         value(row.seconds.p99), value(row.seconds.p999), row.goodput_bits_per_s(),
-                        row.wan_bytes, row.resent_bytes, row.duplicate_bytes, row.parity_bytes,
-                        row.bound_s, row.factor ? fmt::format("{}", *row.factor) : "",
+                        row.wan_bytes, counted(row.resent_bytes), counted(row.duplicate_bytes),
+                        counted(row.parity_bytes), row.bound_s,
+                        row.factor ? fmt::format("{}", *row.factor) : "",
                         row.measured ? fmt::format("{}", row.measured->cpu_s_per_gb) : "",
                         row.measured ? fmt::format("{}", row.measured->valid()) : "");
   }
@@ -269,9 +275,12 @@ nlohmann::json CompareJson(const Scenario& scenario, const std::vector<CompareRo
     one["p999_s"] = EstimateJson(row.seconds.p999);
     one["goodput_bits_per_s"] = row.goodput_bits_per_s();
     one["wan_bytes"] = row.wan_bytes;
-    one["resent_bytes"] = row.resent_bytes;
-    one["duplicate_bytes"] = row.duplicate_bytes;
-    one["parity_bytes"] = row.parity_bytes;
+    const auto counted = [&](double bytes) {
+      return contender.is_library() ? nlohmann::json() : nlohmann::json(bytes);
+    };
+    one["resent_bytes"] = counted(row.resent_bytes);
+    one["duplicate_bytes"] = counted(row.duplicate_bytes);
+    one["parity_bytes"] = counted(row.parity_bytes);
     one["cross_bits_per_s"] = row.cross_bits_per_s;
     one["factor"] = row.factor ? nlohmann::json(*row.factor) : nlohmann::json();
     if (!row.over_time.empty()) one["over_time"] = OverTimeJson(row.over_time);

@@ -49,7 +49,7 @@ Result<Scenario> ForRealTime(Scenario scenario) {
   if (scenario.contenders.empty()) {
     return Fail(
         ErrorCode::kInvalid,
-        "none of the contenders runs on real hosts here, only span and tcp do; there are: " + all,
+        "none of the contenders runs on real hosts here, only span, tcp and libraries do; there are: " + all,
         scenario.name);
   }
   double most = 0;

@@ -2,6 +2,7 @@
 
 #include "transports/baselines/tcp_transport.h"
 #include "transports/core/span.h"
+#include "transports/doors/open_library.h"
 #include "transports/drivers/udp/udp_transport.h"
 
 namespace farspan::testbed {
@@ -40,13 +41,21 @@ Result<RealContender> MakeTcp(const EndpointOrder& order, const SocketAddress& l
                        }};
 }
 
+Result<RealContender> MakeLibrary(const EndpointOrder& order, const SocketAddress& local) {
+  auto opened = doors::OpenLibrary(order.spec->library,
+                                   {HostOf(local), order.spec->options, order.timeout, false});
+  if (!opened) return tl::unexpected(opened.error());
+  return RealContender{std::move(opened->transport), [] { return TrafficBytes{}; }};
+}
+
 }  // namespace
 
 bool RunsInRealTime(const ContenderSpec& spec) {
-  return spec.transport == "span" || spec.transport == "tcp";
+  return spec.transport == "span" || spec.transport == "tcp" || spec.is_library();
 }
 
 Result<RealContender> MakeRealContender(const EndpointOrder& order, const SocketAddress& local) {
+  if (order.spec->is_library()) return MakeLibrary(order, local);
   return order.spec->transport == "span" ? MakeUdp(order, local) : MakeTcp(order, local);
 }
 

@@ -1,4 +1,5 @@
-// Contenders over real networks: Span over UDP, and kernel TCP as NCCL's Socket transport uses it.
+// Contenders over real networks: Span over UDP, kernel TCP as NCCL's Socket transport uses it, and
+// users' libraries by their doors (transports/doors); what a library sends again nobody counts.
 //
 // What a scenario's models stand for has no real thing here (rc needs RDMA hosts): it is left out.
 #pragma once

@@ -307,10 +307,23 @@ class Reader {
     if (tables.empty()) scenario_.contenders = StandardContenders(scenario_);
   }
 
+  // What no transport of the house is called: a file's name, from the scenario's own folder on.
+  bool read_library(Section& section, ContenderSpec& spec) {
+    const toml::node* node = section.find("transport");
+    const auto text = node ? node->value_exact<std::string>() : std::nullopt;
+    if (!text || std::filesystem::path(*text).extension() != ".so") return false;
+    spec.transport = "library";
+    spec.library = std::filesystem::absolute(directory_ / *text);
+    section.read("options", spec.options);
+    return true;
+  }
+
   ContenderSpec read_contender(Section& section) {
     ContenderSpec spec;
-    ReadName(section, "transport", spec.transport, EndpointNames());
-    const bool span = !spec.baseline();
+    if (!read_library(section, spec)) {
+      ReadName(section, "transport", spec.transport, EndpointNames());
+    }
+    const bool span = spec.transport == "span";
     section.read_word<bool>("tuning", spec.tuned, kTunings);
     if (span) ReadName(section, "recovery", spec.recovery, transport::RecoveryNames());
     if (span) ReadName(section, "congestion", spec.congestion, transport::ControllerNames());
@@ -318,7 +331,8 @@ class Reader {
       spec.congestion = "cubic";
       ReadName(section, "congestion", spec.congestion, {"cubic", "bbr"});
     }
-    const bool controlled = spec.transport == "tcp" || (span && spec.congestion != "fixed");
+    const bool controlled =
+        spec.transport == "tcp" || spec.is_library() || (span && spec.congestion != "fixed");
     spec.rate_class = controlled ? RateClass::kControlled : RateClass::kProvisioned;
     section.read_word<RateClass>("class", spec.rate_class, kRateClasses);
     spec.schedule = spec.baseline() && scenario_.collective != Collective::kAllToAll &&
@@ -330,7 +344,7 @@ class Reader {
     section.read_count("channels", spec.channels, 1, 64);
     section.read_bytes("buffsize", spec.buffsize);
     if (span) section.read_bytes("window", spec.window_bytes);
-    spec.name = spec.transport;
+    spec.name = spec.is_library() ? spec.library.stem().string() : spec.transport;
     if (span) spec.name += " " + spec.recovery + ", " + spec.congestion;
     if (spec.transport == "tcp") spec.name += " " + spec.congestion;
     if (spec.baseline()) spec.name += spec.tuned ? ", tuned" : ", default";

@@ -34,6 +34,8 @@ inline std::string_view ToText(RateClass rate_class) { return WordOf(kRateClasse
 struct ContenderSpec {
   std::string name{};
   std::string transport = "span";
+  std::filesystem::path library{};   // transport "library": a user's, for real time alone
+  std::string options{};             // what it is told
   std::string recovery = "auto";     // span
   std::string congestion = "fixed";  // span, tcp
   RateClass rate_class = RateClass::kProvisioned;
@@ -43,7 +45,8 @@ struct ContenderSpec {
   uint64_t buffsize = 0;  // of a lane, in 8 slots; 0: the preset's, of tuned Span at least 4 BDP
   uint64_t window_bytes = 0;  // span, in flight on a path; 0: never reached
 
-  bool baseline() const { return transport != "span"; }
+  bool is_library() const { return !library.empty(); }
+  bool baseline() const { return transport != "span" && !is_library(); }
 };
 
 using SitePair = std::pair<uint32_t, uint32_t>;  // from, to
