@@ -159,6 +159,12 @@ TEST_F(CompareCommand, AReportDrawsASampleOverTime) {
   ASSERT_EQ(farspan("compare ./small.toml --over-time '100 us' --json run.json").exit_code, 0);
   const auto json = nlohmann::json::parse(read("run.json"));
   EXPECT_EQ(json["over_time_s"], 1e-4);
+  EXPECT_TRUE(json["rows"][0].contains("over_time"));
+  write("recorded.toml", "over_time = \"100 us\"\n" + read("small.toml"));
+  ASSERT_EQ(farspan("compare ./recorded.toml --over-time '0 s' --json none.json").exit_code, 0);
+  const auto none = nlohmann::json::parse(read("none.json"));
+  EXPECT_FALSE(none["rows"][0].contains("over_time"));
+  EXPECT_EQ(none["rows"][0]["mean_s"], json["rows"][0]["mean_s"]);
   ASSERT_EQ(farspan("report run.json -o page.html --plots plots").exit_code, 0);
   EXPECT_NE(read("page.html").find("one sample over time"), std::string::npos);
   for (const size_t point : {0u, 1u}) {
@@ -212,6 +218,7 @@ TEST_F(CompareCommand, AGateWithoutRowsHoldsNothing) {
 TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
   write("bad.json", "{\"schema\": \"farspan.bench.v1\"}");
   std::filesystem::create_directory(path("empty"));
+  write("library.toml", read("small.toml") + "[[contenders]]\ntransport = \"mine.so\"\n");
   for (const auto& [arguments, word] :
        {std::pair{"compare", "which scenario"},
         {"compare two-campusses", "did you mean \"two-campuses\""},
@@ -220,6 +227,7 @@ TEST_F(CompareCommand, BadUsageIsSaidBeforeAnythingRuns) {
         {"compare ./small.toml --sizes 3", "--sizes"},
         {"compare ./small.toml --sizes '3 B'", "whole elements"},
         {"compare ./small.toml --real", "--scale 10 divides"},
+        {"compare ./library.toml", "\"mine\" is a library, which runs in real time alone"},
         {"compare ./small.toml --scale 0", "--scale"},
         {"compare ./small.toml --over-time '1 us'", "--over-time"},
         {"compare ./small.toml --over-time '1 ms' --real", "virtual time alone"},

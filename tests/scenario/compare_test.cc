@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <map>
 
@@ -299,6 +300,50 @@ TEST(Compare, NothingArrivesWhileTheFiberIsCut) {
   }
   // Who goes on sending is heard as soon as light allows.
   EXPECT_GT(Received(rows[0], 25.9e-3, 26.0e-3), 0u);
+}
+
+// What the links between D sites were offered, framing and all: 2 (D - 1) / D of S out of each
+// site. The twins: a direct exchange of all ranks, each with those of the other sites, sends what
+// their number gives, and the ring passes all of its steps from site to site.
+TEST(Scenarios, FiveSitesMoveWhatTheirScheduleSaysOnTheWires) {
+  auto scenario = LoadScenario(FARSPAN_SOURCE_DIR "/traces/scenarios/five-campuses.toml");
+  ASSERT_TRUE(scenario) << scenario.error().text();
+  constexpr double kSites = 5, kRanks = 10;
+  const double remote = kRanks - 2;
+  scenario->samples = 1;
+  scenario->sizes = {10 << 20};
+  const ContenderSpec spec = scenario->contenders[1];
+  ASSERT_EQ(spec.name, "span sr, fixed");
+  scenario->contenders.assign(3, spec);
+  scenario->contenders[1].schedule = collectives::Schedule::kDirect;
+  scenario->contenders[2].schedule = collectives::Schedule::kRing;
+  const auto rows = RunAll(*scenario);
+  ASSERT_EQ(rows.size(), 3u);
+  const auto size = static_cast<double>(rows[0].bytes);
+  const std::array<double, 3> user{kSites * 2 * (kSites - 1) / kSites * size,
+                                   kRanks * 2 * remote / kRanks * size,
+                                   kSites * 2 * (kRanks - 1) / kRanks * size};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ASSERT_EQ(rows[i].failure, "");
+    EXPECT_EQ(static_cast<double>(rows[i].user_bytes), user[i]) << i;
+    // Full datagrams at least; acknowledgements, what was lost and the last of each slot besides.
+    EXPECT_GE(rows[i].wan_bytes, user[i] * 4194 / 4096) << i;
+    EXPECT_LE(rows[i].wan_bytes, user[i] * 4194 / 4096 * 1.01) << i;
+  }
+}
+
+// Where swift once took ten seconds, the age at which it forgets the old path's round trip.
+// Loss-based rivals take 0.3 s, and grow by a packet a round trip from where the outage left them.
+TEST(Scenarios, AProtectionSwitchIsOverWithinASecondForSwift) {
+  auto scenario = LoadScenario(FARSPAN_SOURCE_DIR "/traces/scenarios/protection-switch.toml");
+  ASSERT_TRUE(scenario) << scenario.error().text();
+  scenario->samples = 1;
+  std::erase_if(scenario->contenders, [](const auto& one) { return one.congestion != "swift"; });
+  const auto rows = RunAll(*scenario);
+  ASSERT_EQ(rows.size(), 1u);
+  ASSERT_EQ(rows[0].failure, "");
+  EXPECT_GE(rows[0].seconds.mean, 0.028);  // the longer fiber takes over: the switch was inside
+  EXPECT_LE(rows[0].seconds.mean, 1.0);
 }
 
 TEST(Compare, TheBoundIsOfWhoNeedsTheFewestBytes) {
