@@ -9,8 +9,8 @@
 // target is first reached, and growth that doubles with every round trip below the target after the
 // first kFastRounds (TIMELY's hyperactive increase, SIGCOMM'15, section 4.4, made geometric). The
 // minimum is refreshed every 10 s by a round trip at kDrainGain of the window (as BBR's ProbeRTT),
-// or a flow that comes late would take a standing queue for distance; a time-out forgets it, for the
-// path may be another now (RFC 9002, 5.2). What losses did that were none is undone, unless the
+// or a flow that comes late would take a standing queue for distance; a time-out forgets it, for
+// the path may be another now (RFC 9002, 5.2). What losses did that were none is undone, unless the
 // delay has had its say since. Not modelled: separate end-host delay and window; windows below one
 // packet.
 #include <algorithm>

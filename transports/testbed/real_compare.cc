@@ -47,10 +47,11 @@ Result<Scenario> ForRealTime(Scenario scenario) {
   const std::string all = ContenderNames(scenario);
   std::erase_if(scenario.contenders, [](const auto& one) { return !RunsInRealTime(one); });
   if (scenario.contenders.empty()) {
-    return Fail(
-        ErrorCode::kInvalid,
-        "none of the contenders runs on real hosts here, only span, tcp and libraries do; there are: " + all,
-        scenario.name);
+    return Fail(ErrorCode::kInvalid,
+                "none of the contenders runs on real hosts here, only span, tcp and libraries do; "
+                "there are: " +
+                    all,
+                scenario.name);
   }
   double most = 0;
   for (const ScenarioPoint& point : scenario.points) {
