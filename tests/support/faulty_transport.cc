@@ -3,7 +3,9 @@
 //
 // Options: "" keeps the rules; order, twice, corrupt, short, overflow, lost (never arrives), mute
 // (a failed comm says nothing), any-tag, any-handle, hang (a call does not return), crash, exit,
-// no-request (success without a request), odd-answer (of test), few-requests, no-open.
+// late (never arrives, but is written when the instance is closed), no-request (success without a
+// request), few-requests, no-open, odd-CALL (an answer that is none: state, accept, progress, test,
+// listen, connect, post).
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,6 +54,7 @@ struct farspan_listener {
 
 struct farspan_instance {
   std::string fault;
+  std::list<std::pair<void*, uint64_t>> receives{};  // "late": all that were posted
 };
 
 namespace {
@@ -67,12 +70,21 @@ int Open(const farspan_config* config, farspan_instance** instance, farspan_erro
   *instance = new farspan_instance{config->options};
   return FARSPAN_OK;
 }
-void Close(farspan_instance* instance) { delete instance; }
+void Close(farspan_instance* instance) {
+  for (const auto& [data, bytes] : instance->receives) std::memset(data, 1, bytes);
+  delete instance;
+}
+constexpr int kOdd = 7;
+bool Odd(farspan_instance* instance, std::string_view call) {
+  return instance->fault == "odd-" + std::string(call);
+}
 void Properties(farspan_instance* instance, farspan_properties* properties) {
   *properties = {uint64_t{1} << 30, instance->fault == "few-requests" ? 7u : 64u, 0, 0};
 }
 
-int Listen(farspan_instance*, uint8_t* handle, farspan_listener** listener, farspan_error*) {
+int Listen(farspan_instance* instance, uint8_t* handle, farspan_listener** listener,
+           farspan_error*) {
+  if (Odd(instance, "listen")) return kOdd;
   *listener = new farspan_listener{++last_listener};
   connecting[last_listener] = {};
   std::memcpy(handle, &last_listener, sizeof last_listener);
@@ -82,7 +94,8 @@ void StopListening(farspan_instance*, farspan_listener* listener) {
   connecting.erase(listener->number);
   delete listener;
 }
-int Accept(farspan_instance*, farspan_listener* listener, farspan_comm** comm) {
+int Accept(farspan_instance* instance, farspan_listener* listener, farspan_comm** comm) {
+  if (Odd(instance, "accept")) return kOdd;
   auto& waiting = connecting[listener->number];
   if (waiting.empty()) return FARSPAN_AGAIN;
   *comm = waiting.front();
@@ -92,6 +105,7 @@ int Accept(farspan_instance*, farspan_listener* listener, farspan_comm** comm) {
 }
 int Connect(farspan_instance* instance, const uint8_t* handle, farspan_comm** comm,
             farspan_error* error) {
+  if (Odd(instance, "connect")) return kOdd;
   uint64_t number = 0;
   std::memcpy(&number, handle, sizeof number);
   if (connecting.count(number) == 0 && instance->fault != "any-handle") {
@@ -106,7 +120,8 @@ int Connect(farspan_instance* instance, const uint8_t* handle, farspan_comm** co
   *comm = here;
   return FARSPAN_OK;
 }
-int State(farspan_instance*, farspan_comm* comm) {
+int State(farspan_instance* instance, farspan_comm* comm) {
+  if (Odd(instance, "state")) return kOdd;
   if (!comm->why.empty()) return FARSPAN_FAILED;
   return comm->accepted ? FARSPAN_OK : FARSPAN_AGAIN;
 }
@@ -147,7 +162,9 @@ void Match(farspan_instance* instance, farspan_comm& comm) {
 int Post(farspan_instance* instance, farspan_comm* comm, void* data, uint64_t bytes, uint32_t tag,
          farspan_request** request) {
   if (!comm->accepted || comm->requests.size() == 64) return FARSPAN_AGAIN;
+  if (Odd(instance, "post")) return kOdd;
   if (instance->fault == "no-request") return FARSPAN_OK;
+  if (instance->fault == "late" && !comm->sends) instance->receives.emplace_back(data, bytes);
   comm->requests.push_back({comm, data, bytes, tag, false});
   *request = &comm->requests.back();
   if (!comm->sends) {
@@ -156,7 +173,9 @@ int Post(farspan_instance* instance, farspan_comm* comm, void* data, uint64_t by
     return FARSPAN_OK;
   }
   (*request)->done = true;
-  if (comm->peer == nullptr || instance->fault == "lost") return FARSPAN_OK;
+  if (comm->peer == nullptr || instance->fault == "lost" || instance->fault == "late") {
+    return FARSPAN_OK;
+  }
   const auto* from = static_cast<const char*>(data);
   for (int i = 0; i < (instance->fault == "twice" ? 2 : 1); ++i) {
     comm->peer->arrived.push_back({{from, from + bytes}, tag});
@@ -173,7 +192,7 @@ int PostRecv(farspan_instance* instance, farspan_comm* comm, void* data, uint64_
   return Post(instance, comm, data, bytes, tag, request);
 }
 int Test(farspan_instance* instance, farspan_request* request, uint64_t* bytes) {
-  if (instance->fault == "odd-answer") return 7;
+  if (Odd(instance, "test")) return kOdd;
   farspan_comm& comm = *request->comm;
   if (!request->done && comm.why.empty()) return FARSPAN_AGAIN;
   const int answer = request->done ? FARSPAN_OK : FARSPAN_FAILED;
@@ -187,6 +206,7 @@ int Test(farspan_instance* instance, farspan_request* request, uint64_t* bytes) 
   }
   if (instance->fault == "crash") std::abort();
   if (instance->fault == "exit") _exit(7);
+  if (Odd(instance, "progress")) return kOdd;
   return FARSPAN_OK;
 }
 

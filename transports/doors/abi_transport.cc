@@ -61,6 +61,29 @@ std::string TextOf(farspan_error& error) {
   return error.text[0] == '\0' ? "the library does not say why" : error.text;
 }
 
+// What a call may answer.
+constexpr const char* kOkOrFailed = "FARSPAN_OK (0) or FARSPAN_FAILED (-1)";
+constexpr const char* kOkOrAgain = "FARSPAN_OK (0) or FARSPAN_AGAIN (1)";
+constexpr const char* kAll = "FARSPAN_OK (0), FARSPAN_AGAIN (1) or FARSPAN_FAILED (-1)";
+
+// `object`: what success had to come with.
+std::string Breach(const farspan_transport_ops& ops, const std::string& path, const char* call,
+                   int answer, const char* expected, const char* object = "") {
+  const std::string without =
+      answer == FARSPAN_OK ? fmt::format(" without a {}", object) : std::string();
+  return fmt::format("{} ({}) breaks the ABI: {} answered {}{}, expected {}{}", ops.name, path,
+                     call, answer, without, expected, without.empty() ? "" : " with one");
+}
+
+// Of a call that has not succeeded.
+Error Refusal(const farspan_transport_ops& ops, const std::string& path, const char* call,
+              int answer, farspan_error& error, const char* object, ErrorCode code) {
+  if (answer != FARSPAN_FAILED) {
+    return {code, Breach(ops, path, call, answer, kOkOrFailed, object), {}};
+  }
+  return {code, fmt::format("{}: {}: {}", ops.name, call, TextOf(error)), path};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<AbiTransport>> AbiTransport::Open(const farspan_transport_ops& ops,
@@ -71,11 +94,12 @@ Result<std::unique_ptr<AbiTransport>> AbiTransport::Open(const farspan_transport
                               config.timeout.ns};
   farspan_instance* instance = nullptr;
   farspan_error error{};
-  if (ops.open(&theirs, &instance, &error) != FARSPAN_OK || instance == nullptr) {
-    return Fail(ErrorCode::kMachine, fmt::format("{} did not open: {}", ops.name, TextOf(error)),
-                path);
+  if (const int answer = ops.open(&theirs, &instance, &error);
+      answer != FARSPAN_OK || instance == nullptr) {
+    return tl::unexpected(
+        Refusal(ops, path, "open", answer, error, "instance", ErrorCode::kMachine));
   }
-  std::unique_ptr<AbiTransport> made(new AbiTransport(ops, instance));
+  std::unique_ptr<AbiTransport> made(new AbiTransport(ops, instance, path));
   if (const uint32_t most = made->properties().max_requests; most < kLeastRequests) {
     return Fail(ErrorCode::kInvalid,
                 fmt::format("{} breaks the ABI: properties has max_requests {}, expected at least "
@@ -102,9 +126,10 @@ Result<ListenId> AbiTransport::listen(transport::Handle& handle) {
   farspan_listener* listener = nullptr;
   farspan_error error{};
   handle = {};
-  if (ops_.listen(instance_, handle.data(), &listener, &error) != FARSPAN_OK ||
-      listener == nullptr) {
-    return Fail(ErrorCode::kMachine, fmt::format("{}: listen: {}", ops_.name, TextOf(error)));
+  if (const int answer = ops_.listen(instance_, handle.data(), &listener, &error);
+      answer != FARSPAN_OK || listener == nullptr) {
+    return tl::unexpected(
+        Refusal(ops_, path_, "listen", answer, error, "listener", ErrorCode::kMachine));
   }
   return comms_.listen(listener);
 }
@@ -116,39 +141,47 @@ void AbiTransport::stop_listening(ListenId listener) {
 
 std::optional<CommId> AbiTransport::accept(ListenId listener) {
   farspan_comm* comm = nullptr;
-  if (ops_.accept(instance_, comms_.find(listener).listener, &comm) != FARSPAN_OK ||
-      comm == nullptr) {
-    return std::nullopt;
+  if (broken_.empty()) {
+    const int answer = ops_.accept(instance_, comms_.find(listener).listener, &comm);
+    if (answer == FARSPAN_AGAIN) return std::nullopt;
+    if (answer != FARSPAN_OK || comm == nullptr) {
+      broken_ = Breach(ops_, path_, "accept", answer, kOkOrAgain, "comm");
+      comm = nullptr;
+    }
   }
-  return comms_.add(std::make_unique<Comm>(Comm{comm, {}}));
+  return comms_.add(std::make_unique<Comm>(Comm{comm}));
 }
 
 Result<CommId> AbiTransport::connect(const transport::Handle& handle) {
   farspan_comm* comm = nullptr;
   farspan_error error{};
-  if (ops_.connect(instance_, handle.data(), &comm, &error) != FARSPAN_OK || comm == nullptr) {
-    return Fail(ErrorCode::kIo, fmt::format("{}: connect: {}", ops_.name, TextOf(error)));
+  if (!broken_.empty()) return Fail(ErrorCode::kIo, broken_);
+  if (const int answer = ops_.connect(instance_, handle.data(), &comm, &error);
+      answer != FARSPAN_OK || comm == nullptr) {
+    return tl::unexpected(Refusal(ops_, path_, "connect", answer, error, "comm", ErrorCode::kIo));
   }
-  return comms_.add(std::make_unique<Comm>(Comm{comm, {}}));
+  return comms_.add(std::make_unique<Comm>(Comm{comm}));
 }
 
 CommState AbiTransport::state(CommId id) const {
-  const Comm& comm = comms_.find(id);
-  if (!comm.broken.empty()) return CommState::kFailed;
-  switch (ops_.state(instance_, comm.theirs)) {
+  if (!broken_.empty()) return CommState::kFailed;
+  const int answer = ops_.state(instance_, comms_.find(id).theirs);
+  switch (answer) {
     case FARSPAN_OK:
       return CommState::kReady;
     case FARSPAN_AGAIN:
       return CommState::kConnecting;
+    case FARSPAN_FAILED:
+      return CommState::kFailed;
     default:
+      broken_ = Breach(ops_, path_, "state", answer, kAll);
       return CommState::kFailed;
   }
 }
 
 std::string_view AbiTransport::failure(CommId id) const {
-  const Comm& comm = comms_.find(id);
-  if (!comm.broken.empty()) return comm.broken;
-  const char* text = ops_.failure(instance_, comm.theirs);
+  if (!broken_.empty()) return broken_;
+  const char* text = ops_.failure(instance_, comms_.find(id).theirs);
   return text == nullptr ? "" : text;
 }
 
@@ -156,7 +189,7 @@ void AbiTransport::close(CommId id) {
   requests_.each([&](auto& entry) {
     if (entry.comm == id.value) requests_.release(entry);
   });
-  ops_.close_comm(instance_, comms_.find(id).theirs);
+  if (farspan_comm* theirs = comms_.find(id).theirs) ops_.close_comm(instance_, theirs);
   comms_.erase(id);
 }
 
@@ -164,9 +197,10 @@ Result<uint32_t> AbiTransport::register_memory(void* data, uint64_t bytes) {
   if (ops_.register_memory == nullptr) return 0;
   uint32_t memory = 0;
   farspan_error error{};
-  if (ops_.register_memory(instance_, data, bytes, &memory, &error) != FARSPAN_OK) {
-    return Fail(ErrorCode::kMachine,
-                fmt::format("{}: register_memory: {}", ops_.name, TextOf(error)));
+  if (const int answer = ops_.register_memory(instance_, data, bytes, &memory, &error);
+      answer != FARSPAN_OK) {
+    return tl::unexpected(
+        Refusal(ops_, path_, "register_memory", answer, error, "", ErrorCode::kMachine));
   }
   return memory;
 }
@@ -179,15 +213,14 @@ std::optional<RequestId> AbiTransport::posted(CommId id, const char* call, int a
                                               farspan_request* request) {
   if (answer == FARSPAN_AGAIN || answer == FARSPAN_FAILED) return std::nullopt;
   if (answer == FARSPAN_OK && request != nullptr) return requests_.add(id, request);
-  comms_.find(id).broken = fmt::format("{} breaks the ABI: {} answered {}{}", ops_.name, call,
-                                       answer, request == nullptr ? " without a request" : "");
+  broken_ = Breach(ops_, path_, call, answer, kAll, "request");
   return std::nullopt;
 }
 
 std::optional<RequestId> AbiTransport::post_send(CommId id, const transport::Buffer& buffer,
                                                  uint32_t tag) {
+  if (!broken_.empty()) return std::nullopt;
   const Comm& comm = comms_.find(id);
-  if (!comm.broken.empty()) return std::nullopt;
   farspan_request* request = nullptr;
   const int answer = ops_.post_send(instance_, comm.theirs, buffer.data, buffer.bytes, tag,
                                     buffer.memory, &request);
@@ -196,8 +229,8 @@ std::optional<RequestId> AbiTransport::post_send(CommId id, const transport::Buf
 
 std::optional<RequestId> AbiTransport::post_recv(CommId id, const transport::Buffer& buffer,
                                                  uint32_t tag) {
+  if (!broken_.empty()) return std::nullopt;
   const Comm& comm = comms_.find(id);
-  if (!comm.broken.empty()) return std::nullopt;
   farspan_request* request = nullptr;
   const int answer = ops_.post_recv(instance_, comm.theirs, buffer.data, buffer.bytes, tag,
                                     buffer.memory, &request);
@@ -207,12 +240,11 @@ std::optional<RequestId> AbiTransport::post_recv(CommId id, const transport::Buf
 Completion AbiTransport::test(RequestId id) {
   auto& entry = requests_.find(id);
   uint64_t bytes = 0;
-  Comm& comm = comms_.find(CommId{entry.comm});
-  const bool broken = !comm.broken.empty();
-  const int answer = broken ? FARSPAN_FAILED : ops_.test(instance_, entry.theirs, &bytes);
+  const int answer =
+      broken_.empty() ? ops_.test(instance_, entry.theirs, &bytes) : int{FARSPAN_FAILED};
   if (answer == FARSPAN_AGAIN) return {};
   if (answer != FARSPAN_OK && answer != FARSPAN_FAILED) {
-    comm.broken = fmt::format("{} breaks the ABI: test answered {}", ops_.name, answer);
+    broken_ = Breach(ops_, path_, "test", answer, kAll);
   }
   requests_.release(entry);
   return {answer == FARSPAN_OK ? Progress::kDone : Progress::kFailed, bytes};
@@ -220,11 +252,13 @@ Completion AbiTransport::test(RequestId id) {
 
 void AbiTransport::progress(TimeNs until) {
   const int64_t left = std::max<int64_t>((until - now()).ns, 0);
-  if (ops_.progress == nullptr) {
+  if (ops_.progress == nullptr || !broken_.empty()) {
     const timespec nap{0, std::min(left, kNapNs)};
     nanosleep(&nap, nullptr);
-  } else if (ops_.progress(instance_, left) == FARSPAN_AGAIN) {
-    return;
+  } else {
+    const int answer = ops_.progress(instance_, left);
+    if (answer == FARSPAN_AGAIN) return;
+    if (answer != FARSPAN_OK) broken_ = Breach(ops_, path_, "progress", answer, kOkOrAgain);
   }
   if (listener_ != nullptr) listener_->on_progress();
 }

@@ -1,8 +1,9 @@
 // AbiTransport: Transport over a library that speaks transports/abi/farspan_transport.h.
 //
 // The rules are that header's. What a library answers is not trusted further than it must be: an
-// answer that is none of the header's, or success without an object, fails the comm with a text
-// that names the call. Threading: one thread, as Transport says.
+// answer that is none of the header's, or success without an object, fails all comms of the
+// transport, and the one that accept() then gives, with a text that names the library, the call,
+// its answer and what may be answered. Threading: one thread, as Transport says.
 #pragma once
 
 #include <memory>
@@ -47,17 +48,18 @@ class AbiTransport final : public transport::Transport {
 
  private:
   struct Comm {
-    farspan_comm* theirs = nullptr;
-    std::string broken;  // the rule that the library has broken
+    farspan_comm* theirs = nullptr;  // null: never made
   };
 
-  AbiTransport(const farspan_transport_ops& ops, farspan_instance* instance)
-      : ops_(ops), instance_(instance) {}
+  AbiTransport(const farspan_transport_ops& ops, farspan_instance* instance, std::string path)
+      : ops_(ops), instance_(instance), path_(std::move(path)) {}
   std::optional<transport::RequestId> posted(transport::CommId comm, const char* call, int answer,
                                              farspan_request* request);
 
   const farspan_transport_ops& ops_;
   farspan_instance* instance_;
+  const std::string path_;
+  mutable std::string broken_;  // the rule that the library has broken
   transport::CommTable<farspan_listener*, Comm> comms_;
   RequestTable<farspan_request*> requests_;
   transport::ProgressListener* listener_ = nullptr;

@@ -66,39 +66,44 @@ std::string Text(NcclNet& net, const char* call, nccl::Status result) {
                      said.empty() ? "" : "; it logged: ", said);
 }
 
+Result<NcclDevice> UsableDevice(NcclNet& net, const std::string& path, int index) {
+  const auto refuse = [&](const std::string& why) { return Fail(ErrorCode::kMachine, why, path); };
+  int count = 0;
+  if (const auto done = net.devices(count); done != nccl::kSuccess) {
+    return refuse(Text(net, "devices", done));
+  }
+  if (index >= count) {
+    return refuse(
+        fmt::format("NCCL plugin {} finds {} devices on this machine: there is no device {}",
+                    net.name(), count, index));
+  }
+  NcclDevice device;
+  if (const auto done = net.device(index, device); done != nccl::kSuccess) {
+    return refuse(Text(net, "getProperties", done));
+  }
+  if ((device.pointer_support & nccl::kPointerHost) == 0 ||
+      device.device_type != nccl::kDeviceHost) {
+    return refuse(
+        fmt::format("device {} of NCCL plugin {} does not move host memory by itself "
+                    "(ptrSupport {}, netDeviceType {})",
+                    index, net.name(), device.pointer_support, device.device_type));
+  }
+  return device;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<NcclTransport>> NcclTransport::Open(std::unique_ptr<NcclNet> net,
                                                            const std::string& path, int device) {
-  const auto refuse = [&](const char* call, nccl::Status result) {
-    return Fail(ErrorCode::kMachine, Text(*net, call, result), path);
-  };
   if (const auto done = net->init(&LogOfPlugin); done != nccl::kSuccess) {
-    return refuse("init", done);
+    return Fail(ErrorCode::kMachine, Text(*net, "init", done), path);
   }
-  int count = 0;
-  if (const auto done = net->devices(count); done != nccl::kSuccess) return refuse("devices", done);
-  if (device >= count) {
-    return Fail(
-        ErrorCode::kMachine,
-        fmt::format("NCCL plugin {} finds {} devices on this machine: there is no device {}",
-                    net->name(), count, device),
-        path);
+  const auto properties = UsableDevice(*net, path, device);
+  if (!properties) {
+    net->finalize();
+    return tl::unexpected(properties.error());
   }
-  NcclDevice properties;
-  if (const auto done = net->device(device, properties); done != nccl::kSuccess) {
-    return refuse("getProperties", done);
-  }
-  if ((properties.pointer_support & nccl::kPointerHost) == 0 ||
-      properties.device_type != nccl::kDeviceHost) {
-    return Fail(
-        ErrorCode::kMachine,
-        fmt::format("device {} of NCCL plugin {} does not move host memory by itself "
-                    "(ptrSupport {}, netDeviceType {})",
-                    device, net->name(), properties.pointer_support, properties.device_type),
-        path);
-  }
-  return std::unique_ptr<NcclTransport>(new NcclTransport(std::move(net), device, properties));
+  return std::unique_ptr<NcclTransport>(new NcclTransport(std::move(net), device, *properties));
 }
 
 NcclTransport::~NcclTransport() {

@@ -49,7 +49,8 @@ struct Link {
 
 class Cases {
  public:
-  explicit Cases(const ConformanceEnds& ends) : ends_(ends) {}
+  Cases(const ConformanceEnds& ends, std::deque<std::vector<uint8_t>>& buffers)
+      : ends_(ends), buffers_(buffers) {}
 
   void connects_both_ways() {
     const Link forward = connect(*ends_.a, *ends_.b);
@@ -81,21 +82,23 @@ class Cases {
         std::min(ends_.a->properties().max_requests, ends_.b->properties().max_requests);
     Require(most >= 8, "max_requests is " + std::to_string(most) + ": expected at least 8");
     const auto bytes_of = [](int i) { return static_cast<uint64_t>(i * 7919 % 20'000); };
-    std::vector<std::vector<uint8_t>> out(kMessages), in(kMessages);
+    std::vector<std::vector<uint8_t>*> out, in;
+    for (int i = 0; i < kMessages; ++i) {
+      out.push_back(&keep(Pattern(bytes_of(i), static_cast<uint64_t>(i))));
+      in.push_back(&keep(std::vector<uint8_t>(20'000, 0xee)));
+    }
     std::deque<std::pair<int, RequestId>> sending, receiving;
     int posted_sends = 0, posted_receives = 0, received = 0, sent = 0;
     wait("200 messages", [&] {
       while (posted_sends < kMessages) {
-        out[posted_sends] = Pattern(bytes_of(posted_sends), static_cast<uint64_t>(posted_sends));
         const auto request = link.sender->post_send(
-            link.send, {out[posted_sends].data(), out[posted_sends].size(), 0}, 0);
+            link.send, {out[posted_sends]->data(), out[posted_sends]->size(), 0}, 0);
         if (!request) break;
         sending.emplace_back(posted_sends++, *request);
       }
       while (posted_receives < kMessages) {
-        in[posted_receives].assign(20'000, 0xee);
         const auto request =
-            link.receiver->post_recv(link.receive, {in[posted_receives].data(), 20'000, 0}, 0);
+            link.receiver->post_recv(link.receive, {in[posted_receives]->data(), 20'000, 0}, 0);
         if (!request) break;
         receiving.emplace_back(posted_receives++, *request);
       }
@@ -105,9 +108,9 @@ class Cases {
         if (done.progress == Progress::kPending) break;
         Require(done.progress == Progress::kDone, "a receive failed");
         Require(done.bytes == bytes_of(i), "message " + std::to_string(i) + " has another length");
-        Require(std::equal(out[i].begin(), out[i].end(), in[i].begin()),
+        Require(std::equal(out[i]->begin(), out[i]->end(), in[i]->begin()),
                 "message " + std::to_string(i) + " has other bytes");
-        Require(std::all_of(in[i].begin() + static_cast<long>(out[i].size()), in[i].end(),
+        Require(std::all_of(in[i]->begin() + static_cast<long>(out[i]->size()), in[i]->end(),
                             [](uint8_t b) { return b == 0xee; }),
                 "bytes after the end of message " + std::to_string(i) + " were written");
         receiving.pop_front();
@@ -129,10 +132,11 @@ class Cases {
   void delivers_nothing_twice() {
     const Link link = connect(*ends_.a, *ends_.b);
     transfer(link, 3000, 3000, 0);
-    std::vector<uint8_t> data(3000);
+    std::vector<uint8_t>& data = keep(std::vector<uint8_t>(3000));
     const RequestId request = post_receive(link, data, 0);
     const TimeNs end = ends_.a->now() + kQuiet;
     while (ends_.a->now() < end) {
+      require_good(*link.receiver, link.receive);
       Require(link.receiver->test(request).progress == Progress::kPending,
               "a receive ended that nobody sent to");
       ends_.pump();
@@ -143,7 +147,8 @@ class Cases {
   void moves_both_directions_at_once() {
     const Link forward = connect(*ends_.a, *ends_.b);
     const Link back = connect(*ends_.b, *ends_.a);
-    Moving there(forward, 3'000'000, 3'000'000, 1), here(back, 3'000'000, 3'000'000, 2);
+    Moving there = moving(forward, 3'000'000, 3'000'000, 1);
+    Moving here = moving(back, 3'000'000, 3'000'000, 2);
     wait("two messages that cross", [&] {
       const bool there_done = there.step(), here_done = here.step();
       return there_done && here_done;
@@ -165,7 +170,8 @@ class Cases {
 
   void what_is_sent_survives_a_close() {
     const Link link = connect(*ends_.a, *ends_.b);
-    std::vector<uint8_t> out = Pattern(50'000, 1), in(out.size());
+    std::vector<uint8_t>& out = keep(Pattern(50'000, 1));
+    std::vector<uint8_t>& in = keep(std::vector<uint8_t>(out.size()));
     const RequestId receive = post_receive(link, in, 0);
     const RequestId send = post_send(link, out, 0);
     wait("a send", [&] {
@@ -185,7 +191,7 @@ class Cases {
 
   void a_closed_peer_is_an_error() {
     const Link link = connect(*ends_.a, *ends_.b);
-    std::vector<uint8_t> data(1000);
+    std::vector<uint8_t>& data = keep(std::vector<uint8_t>(1000));
     const RequestId request = post_receive(link, data, 0);
     link.sender->close(link.send);
     wait("the receiver to learn that its peer has closed", [&] {
@@ -210,8 +216,8 @@ class Cases {
   // One message under way.
   class Moving {
    public:
-    Moving(const Link& link, uint64_t bytes, uint64_t room, uint32_t tag)
-        : link_(link), out_(Pattern(bytes, bytes + tag)), in_(room, 0), tag_(tag) {}
+    Moving(const Link& link, std::vector<uint8_t>& out, std::vector<uint8_t>& in, uint32_t tag)
+        : link_(link), out_(out), in_(in), tag_(tag) {}
 
     bool step() {
       require_good(*link_.sender, link_.send);
@@ -235,10 +241,6 @@ class Cases {
     }
 
    private:
-    static void require_good(const Transport& at, CommId comm) {
-      Require(at.state(comm) != CommState::kFailed,
-              "a comm has failed: " + std::string(at.failure(comm)));
-    }
     static transport::Buffer buffer(std::vector<uint8_t>& data) {
       return {data.data(), data.size(), 0};
     }
@@ -250,11 +252,16 @@ class Cases {
     }
 
     Link link_;
-    std::vector<uint8_t> out_, in_;
+    std::vector<uint8_t>&out_, &in_;
     uint32_t tag_;
     std::optional<RequestId> send_, receive_;
     bool sent_ = false, received_ = false;
   };
+
+  static void require_good(const Transport& at, CommId comm) {
+    if (at.state(comm) != CommState::kFailed) return;
+    throw Failure{"a comm has failed: " + std::string(at.failure(comm))};
+  }
 
   template <typename Condition>
   void wait(const char* what, Condition condition) {
@@ -274,7 +281,8 @@ class Cases {
 
   static ListenId listen(Transport& at, transport::Handle& handle) {
     const auto listener = at.listen(handle);
-    Require(static_cast<bool>(listener), "listen failed");
+    Require(static_cast<bool>(listener),
+            "listen failed: " + (listener ? "" : listener.error().text()));
     return *listener;
   }
 
@@ -291,6 +299,7 @@ class Cases {
     const auto comm = sender.connect(handle);
     Require(static_cast<bool>(comm), "connect failed: " + (comm ? "" : comm.error().text()));
     const CommId accepted = wait_for("accept", [&] { return receiver.accept(listener); });
+    require_good(receiver, accepted);
     wait("the connection to be ready", [&] {
       Require(sender.state(*comm) != CommState::kFailed, std::string(sender.failure(*comm)));
       return sender.state(*comm) == CommState::kReady;
@@ -313,7 +322,8 @@ class Cases {
   // A message of 1000 bytes and tag 0 must not fill such a receive.
   void refuses(uint64_t room, uint32_t tag, const char* if_filled) {
     const Link link = connect(*ends_.a, *ends_.b);
-    std::vector<uint8_t> data(1000), in(room);
+    std::vector<uint8_t>& data = keep(std::vector<uint8_t>(1000));
+    std::vector<uint8_t>& in = keep(std::vector<uint8_t>(room));
     const RequestId receive = post_receive(link, in, tag);
     post_send(link, data, 0);
     wait("the receive to fail", [&] {
@@ -329,12 +339,21 @@ class Cases {
     link.receiver->close(link.receive);
   }
 
+  std::vector<uint8_t>& keep(std::vector<uint8_t> data) {
+    return buffers_.emplace_back(std::move(data));
+  }
+
+  Moving moving(const Link& link, uint64_t bytes, uint64_t room, uint32_t tag) {
+    return {link, keep(Pattern(bytes, bytes + tag)), keep(std::vector<uint8_t>(room)), tag};
+  }
+
   void transfer(const Link& link, uint64_t bytes, uint64_t room, uint32_t tag) {
-    Moving message(link, bytes, room, tag);
+    Moving message = moving(link, bytes, room, tag);
     wait("a message", [&] { return message.step(); });
   }
 
   const ConformanceEnds& ends_;
+  std::deque<std::vector<uint8_t>>& buffers_;
 };
 
 constexpr void (Cases::*kCases[])() = {
@@ -373,7 +392,7 @@ std::span<const ConformanceTitle> ConformanceTitles() { return kTitles; }
 
 ConformanceCase RunConformanceCase(const ConformanceEnds& ends, size_t index) {
   ConformanceCase result{std::string(kTitles[index].name), true, {}};
-  Cases cases(ends);
+  Cases cases(ends, result.buffers);
   try {
     (cases.*kCases[index])();
   } catch (const Failure& failure) {

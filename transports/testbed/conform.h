@@ -8,6 +8,8 @@
 // transport may itself not return, see conform_library.h.
 #pragma once
 
+#include <cstdint>
+#include <deque>
 #include <functional>
 #include <span>
 #include <string>
@@ -29,6 +31,9 @@ struct ConformanceCase {
   std::string name;
   bool passed = false;
   std::string detail;  // of a failure
+  // The case's messages. A comm that has failed or was given up is not closed, and its transport
+  // may still read and write them: keep them as long as it lives.
+  std::deque<std::vector<uint8_t>> buffers{};
 };
 
 // Their names; `beyond_nccl`: NCCL's net API does not promise it.

@@ -45,7 +45,9 @@ std::string RunCase(const LibraryConformance& options, size_t index) {
     a->transport->progress(a->transport->now());
     b->transport->progress(b->transport->now() + TimeNs{200'000});
   };
-  const auto result =
+  // Until the process ends: the library may have threads that write into its buffers even now.
+  static ConformanceCase result;
+  result =
       RunConformanceCase({a->transport.get(), b->transport.get(), pump, options.timeout}, index);
   return fmt::format("{}{}", result.passed ? kPassed : kFailed, result.detail);
 }
