@@ -90,6 +90,7 @@ void SpanWire::send(uint32_t from, const TxSlot& slot) {
   mix(static_cast<uint64_t>(now_.ns));
   mix(from);
   for (uint32_t i = 0; i < slot.bytes(); ++i) mix(bytes[i]);
+  if (lose && lose(1 - from, std::span(bytes).first(slot.bytes()))) return;
   const int copies = draw() < options_.loss ? 0 : (draw() < options_.duplicate ? 2 : 1);
   for (int i = 0; i < copies; ++i) {
     const TimeNs late{static_cast<int64_t>(draw() * static_cast<double>(options_.jitter.ns))};

@@ -39,6 +39,8 @@ class SpanWire {
 
   std::array<std::unique_ptr<transport::Span>, 2> side;  // 0 sends, 1 receives
   std::array<transport::CommId, 2> comm;
+  // Called for every datagram that leaves for side `to`: true loses it.
+  std::function<bool(uint32_t to, std::span<const uint8_t> bytes)> lose;
   // Called for every datagram that has been handed to side `to`.
   std::function<void(uint32_t to, std::span<const uint8_t> bytes)> on_delivered;
 

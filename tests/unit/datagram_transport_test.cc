@@ -29,12 +29,13 @@ class OneDatagram final : public Endpoint {
   TimeNs next_deadline() const override { return deadline; }
   std::optional<Event> poll_event() override { return {}; }
   Result<ListenId> listen(uint64_t&) override { return ListenId{}; }
-  void stop_listening(ListenId) override {}
+  void stop_listening(TimeNs, ListenId) override {}
   std::optional<CommId> accept(ListenId) override { return {}; }
   Result<CommId> connect(TimeNs, uint64_t, std::span<const Route>) override { return CommId{}; }
   CommState state(CommId) const override { return CommState::kReady; }
   std::string_view failure(CommId) const override { return {}; }
   void close(TimeNs, CommId) override {}
+  bool all_told() const override { return true; }
   std::optional<RequestId> post_send(TimeNs, CommId, const Buffer&, uint32_t) override {
     return RequestId{};
   }

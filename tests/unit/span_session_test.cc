@@ -193,6 +193,7 @@ TEST(SpanSession, AClosedConnectionStaysUntilTheDriverHasSentAllThatItTook) {
   wire.side[1]->close(wire.now(), wire.comm[1]);
   carry(1);
   wire.side[0]->close(wire.now(), wire.comm[0]);
+  carry(0);  // CLOSED
   const Route route{};
   EXPECT_FALSE(wire.side[0]->connect(wire.now(), 1, {&route, 1})) << "its place is still taken";
   wire.side[0]->on_sent(wire.now(), {&sent, 1});

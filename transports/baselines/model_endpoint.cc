@@ -99,14 +99,10 @@ Result<ListenId> ModelEndpoint::listen(uint64_t& token) {
   return ListenId{static_cast<uint32_t>(listeners_.size() - 1)};
 }
 
-void ModelEndpoint::stop_listening(ListenId listener) {
+void ModelEndpoint::stop_listening(TimeNs now, ListenId listener) {
   Listener& closed = listeners_.at(listener.value);
   closed.open = false;
-  for (const uint32_t id : closed.waiting) {
-    by_client_.erase(entries_.at(id).client);
-    entries_.erase(id);
-  }
-  closed.waiting.clear();
+  for (const uint32_t id : std::exchange(closed.waiting, {})) close(now, CommId{id});
   stale_ = true;
 }
 

@@ -36,13 +36,14 @@ class ModelEndpoint final : public transport::Endpoint {
   std::optional<transport::Event> poll_event() override { return context_.events.pop(); }
 
   Result<transport::ListenId> listen(uint64_t& token) override;
-  void stop_listening(transport::ListenId listener) override;
+  void stop_listening(TimeNs now, transport::ListenId listener) override;
   std::optional<transport::CommId> accept(transport::ListenId listener) override;
   Result<transport::CommId> connect(TimeNs now, uint64_t token,
                                     std::span<const transport::Route> routes) override;
   transport::CommState state(transport::CommId comm) const override;
   std::string_view failure(transport::CommId comm) const override;
   void close(TimeNs now, transport::CommId comm) override;
+  bool all_told() const override { return released_.empty() && stateless_.empty(); }
   std::optional<transport::RequestId> post_send(TimeNs now, transport::CommId comm,
                                                 const transport::Buffer& buffer,
                                                 uint32_t tag) override;

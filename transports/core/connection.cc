@@ -8,6 +8,15 @@
 #include "emulator/base/units.h"
 
 namespace farspan::transport {
+namespace {
+
+// A peer that does not hear of the end is told again, by waits that double up to the longest: over
+// a second at least, so that a short outage costs it no time-out.
+constexpr int kCloses = 12;
+constexpr int64_t kShortestWait = 1'000'000;
+constexpr int64_t kLongestWait = 200'000'000;
+
+}  // namespace
 
 void EventQueue::push(Event event) {
   if (tail_ - head_ == events_.size()) ++head_;
@@ -83,6 +92,10 @@ Drop Connection::on_packet(const Packet& packet) {
   }
   Drop drop = Drop::kNone;
   if (header.type == PacketType::kClose) {
+    // What it had said before, and may have kept us from finding something missing now, it will say
+    // again with the next CLOSE.
+    const bool untold = number > 0 && seen.fresh(number - 1);
+    if (header.reason == Reason::kNone && untold && pending()) return Drop::kNone;
     send_control({.type = PacketType::kClosed, .reason = header.reason}, header.path);
     if (state_ == CommState::kReady) {
       const bool surprised = pending() || header.reason != Reason::kNone;
@@ -194,8 +207,17 @@ void Connection::send_close(TimeNs now) {
     return;
   }
   --closes_left_;
+  say_last(now);
   send_control({.type = PacketType::kClose, .reason = close_reason_}, 0);
-  close_at_ = now + TimeNs{std::max<int64_t>(2 * setup_.rtt.ns, 1'000'000)};
+  close_at_ = now + close_wait_;
+  close_wait_.ns = std::min(2 * close_wait_.ns, std::max(2 * setup_.rtt.ns, kLongestWait));
+}
+
+void Connection::begin_close(TimeNs now, Reason reason) {
+  close_reason_ = reason;
+  closes_left_ = kCloses;
+  close_wait_ = {std::max(2 * setup_.rtt.ns, kShortestWait)};
+  send_close(now);
 }
 
 void Connection::fail(TimeNs now, std::string why, Reason reason) {
@@ -204,19 +226,16 @@ void Connection::fail(TimeNs now, std::string why, Reason reason) {
   failure_ = std::move(why);
   fail_requests();
   events_.push({Event::Kind::kFailed, comm()});
-  close_reason_ = reason;
-  closes_left_ = 5;
-  send_close(now);
+  begin_close(now, reason);
 }
 
-void Connection::close(TimeNs now) {
+void Connection::close(TimeNs now, Reason reason) {
   if (closing_) return;
   closing_ = true;
   if (state_ == CommState::kReady) {
     state_ = CommState::kClosed;
     fail_requests();
-    closes_left_ = 5;
-    send_close(now);
+    begin_close(now, reason);
   } else if (close_at_ == kNever) {
     gone_ = true;
   }

@@ -107,9 +107,9 @@ class Connection {
   bool covers_payload() const { return setup_.payload_crc; }
   CommState state() const { return state_; }
   const std::string& failure() const { return failure_; }
-  // Closed by the user, the peer knows or has been told often enough, and the driver holds no slot
-  // whose payload it still has to read.
-  bool gone() const { return gone_ && held_slots_ == 0; }
+  // Closed by the user, the peer knows or has been told often enough, nothing is left to be said,
+  // and the driver holds no slot whose payload it still has to read.
+  bool gone() const { return gone_ && held_slots_ == 0 && control_.empty(); }
 
   Drop on_packet(const Packet& packet);
   void on_timeout(TimeNs now);
@@ -118,13 +118,13 @@ class Connection {
   // One datagram that leaves at `horizon` or before; false if there is none.
   bool transmit(TimeNs now, TimeNs horizon, TxSlot& slot);
   void report_sent(uint64_t id, TimeNs actual);
-  void close(TimeNs now);
+  void close(TimeNs now, Reason reason = Reason::kNone);
+  void fail(TimeNs now, std::string why, Reason reason);
 
   virtual std::optional<uint64_t> post(TimeNs now, const Buffer& buffer, uint32_t tag) = 0;
   virtual Completion test(uint64_t message) = 0;
 
  protected:
-  void fail(TimeNs now, std::string why, Reason reason);
   // Numbers, composes and seals; `path` says which route it takes.
   void send_control(Header header, uint32_t path);
   void seal(const Header& header, uint64_t number, TxSlot& slot, uint32_t id_bits);
@@ -141,6 +141,8 @@ class Connection {
   virtual TimeNs own_deadline() const = 0;
   virtual bool transmit_data(TimeNs /*now*/, TimeNs /*horizon*/, TxSlot& /*slot*/) { return false; }
   virtual void on_sent(uint64_t /*id*/, TimeNs /*actual*/) {}
+  // What the peer must know before it hears a CLOSE.
+  virtual void say_last(TimeNs /*now*/) {}
 
   const SpanConfig& config_;
   const ConnectionSetup setup_;
@@ -151,6 +153,7 @@ class Connection {
 
  private:
   TimeNs silence_limit() const { return std::max(heard_at_, owed_since_) + config_.timeout; }
+  void begin_close(TimeNs now, Reason reason);
   void send_close(TimeNs now);
 
   CommState state_ = CommState::kReady;
@@ -170,6 +173,7 @@ class Connection {
   Reason close_reason_ = Reason::kNone;
   int closes_left_ = 0;
   TimeNs close_at_ = kNever;
+  TimeNs close_wait_{};
 };
 
 }  // namespace farspan::transport

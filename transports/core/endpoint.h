@@ -119,12 +119,15 @@ class Endpoint {
 
   // --- for the user, as in Transport; the driver makes handles of token and addresses
   virtual Result<ListenId> listen(uint64_t& token) = 0;
-  virtual void stop_listening(ListenId listener) = 0;
+  // Who waits there to be accepted is told.
+  virtual void stop_listening(TimeNs now, ListenId listener) = 0;
   virtual std::optional<CommId> accept(ListenId listener) = 0;
   virtual Result<CommId> connect(TimeNs now, uint64_t token, std::span<const Route> routes) = 0;
   virtual CommState state(CommId comm) const = 0;
   virtual std::string_view failure(CommId comm) const = 0;
   virtual void close(TimeNs now, CommId comm) = 0;
+  // Whether all peers know what was closed, or have been told often enough.
+  virtual bool all_told() const = 0;
   virtual std::optional<RequestId> post_send(TimeNs now, CommId comm, const Buffer& buffer,
                                              uint32_t tag) = 0;
   virtual std::optional<RequestId> post_recv(TimeNs now, CommId comm, const Buffer& buffer,

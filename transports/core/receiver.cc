@@ -66,7 +66,6 @@ void Receiver::fail_requests() {
   for (Message& msg : messages_) {
     if (msg.state == MessageState::kPosted) msg.state = MessageState::kFailed;
   }
-  complete_ = posted_;
 }
 
 Drop Receiver::on_body(const Packet& packet, uint64_t number) {

@@ -88,6 +88,8 @@ class Receiver final : public Connection {
   uint64_t expected_number(const Header& header) const override { return paths_[header.path].next; }
   void on_deadline(TimeNs now) override;
   TimeNs own_deadline() const override;
+  // An ACK may have been lost: the sender has to know what has come, or its last sends fail.
+  void say_last(TimeNs now) override { compose_ack(now, 0); }
 
   Drop on_symbol(const Packet& packet, uint64_t number);
   // What becomes of a symbol: kept (or not needed any more), or not.

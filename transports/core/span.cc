@@ -134,13 +134,24 @@ Result<ListenId> Span::listen(uint64_t& token) {
   return ListenId{static_cast<uint32_t>(place)};
 }
 
-void Span::stop_listening(ListenId listener) {
+void Span::stop_listening(TimeNs now, ListenId listener) {
   Listener& entry = listeners_.at(listener.value);
   entry.open = false;
   for (const CommId comm : entry.waiting) {
-    if (Slot* slot = find(comm)) release(*slot);
+    if (Slot* slot = find(comm)) dismiss(now, *slot, Reason::kNoListener);
+  }
+  for (Slot& slot : slots()) {
+    const bool unheard = slot.used && !slot.sends && slot.retry_at != kNever;
+    if (unheard && slot.listener == listener) dismiss(now, slot, Reason::kNoListener);
   }
   update();
+}
+
+// What the user has not accepted, and never will.
+void Span::dismiss(TimeNs now, Slot& slot, Reason reason) {
+  slot.released = true;
+  slot.retry_at = kNever;
+  slot.connection->close(now, reason);
 }
 
 std::optional<CommId> Span::accept(ListenId listener) {
@@ -196,12 +207,19 @@ void Span::close(TimeNs now, CommId comm) {
   Slot* slot = find(comm);
   if (slot == nullptr || slot->released) return;
   slot->released = true;
+  slot->retry_at = kNever;
   if (!slot->connection) {
     release(*slot);
   } else {
     slot->connection->close(now);
   }
   update();
+}
+
+bool Span::all_told() const {
+  return stateless_.empty() && std::none_of(slots_.begin(), slots_.end(), [](const Slot& slot) {
+           return slot.used && slot.released;
+         });
 }
 
 std::optional<RequestId> Span::post_send(TimeNs now, CommId comm, const Buffer& buffer,
@@ -264,12 +282,15 @@ Drop Span::on_datagram(const RxView& view) {
   }
   const auto found = by_id_.find(packet.header.connection);
   if (found == by_id_.end() || !slots_[found->second].connection) return Drop::kUnknown;
-  Connection& connection = *slots_[found->second].connection;
+  Slot& slot = slots_[found->second];
+  Connection& connection = *slot.connection;
   const bool covered = symbol && connection.covers_payload();
   if (!CrcHolds(packet.header_bytes, covered ? packet.payload : std::span<const uint8_t>{})) {
     return Drop::kCrc;
   }
-  return connection.on_packet(packet);
+  const Drop drop = connection.on_packet(packet);
+  if (drop == Drop::kNone && slot.retry_at != kNever) confirm(packet.at, slot);
+  return drop;
 }
 
 size_t Span::poll_transmit(TimeNs now, TimeNs horizon, std::span<TxSlot> out) {
@@ -304,12 +325,8 @@ void Span::on_sent(TimeNs, std::span<const Sent> sent) {
 
 void Span::on_timeout(TimeNs now) {
   for (Slot& slot : slots()) {
-    if (!slot.used) continue;
-    if (slot.connection) {
-      slot.connection->on_timeout(now);
-    } else {
-      handshake_timeout(now, slot);
-    }
+    if (slot.used && slot.retry_at <= now) handshake_timeout(now, slot);
+    if (slot.used && slot.connection) slot.connection->on_timeout(now);
   }
   update();
 }
@@ -330,13 +347,12 @@ void Span::update() {
   TimeNs next = stateless_.empty() ? kNever : TimeNs{INT64_MIN};
   for (Slot& slot : slots()) {
     if (!slot.used) continue;
-    if (!slot.connection) {
-      next = std::min(next, slot.retry_at);
-    } else if (slot.released && slot.connection->gone()) {
+    if (slot.released && slot.connection->gone()) {
       release(slot);
-    } else {
-      next = std::min(next, slot.connection->next_deadline());
+      continue;
     }
+    next = std::min(next, slot.retry_at);
+    if (slot.connection) next = std::min(next, slot.connection->next_deadline());
   }
   deadline_ = next;
 }

@@ -36,12 +36,13 @@ class Span final : public Endpoint {
   std::optional<Event> poll_event() override { return events_.pop(); }
 
   Result<ListenId> listen(uint64_t& token) override;
-  void stop_listening(ListenId listener) override;
+  void stop_listening(TimeNs now, ListenId listener) override;
   std::optional<CommId> accept(ListenId listener) override;
   Result<CommId> connect(TimeNs now, uint64_t token, std::span<const Route> routes) override;
   CommState state(CommId comm) const override;
   std::string_view failure(CommId comm) const override;
   void close(TimeNs now, CommId comm) override;
+  bool all_told() const override;
   std::optional<RequestId> post_send(TimeNs now, CommId comm, const Buffer& buffer,
                                      uint32_t tag) override;
   std::optional<RequestId> post_recv(TimeNs now, CommId comm, const Buffer& buffer,
@@ -76,8 +77,9 @@ class Span final : public Endpoint {
     uint32_t cookie_time = 0;
     TimeNs asked_at{};  // the first HELLO of this stage
     TimeNs give_up_at{};
-    TimeNs retry_at = kNever;
+    TimeNs retry_at = kNever;  // kNever also: the peer has been heard in this connection
     TimeNs retry_after{};
+    ListenId listener{};  // where the server's side waits for that
   };
   struct Listener {
     uint64_t token = 0;
@@ -93,6 +95,10 @@ class Span final : public Endpoint {
   Drop on_answer(const Packet& packet, Slot& slot);
   void become_sender(Slot& slot, const Packet& packet);
   CommId make_receiver(const Packet& packet);
+  void confirm(TimeNs now, Slot& slot);
+  void dismiss(TimeNs now, Slot& slot, Reason reason);
+  void schedule_retry(TimeNs now, Slot& slot);
+  void give_up(TimeNs now, Slot& slot);
   void send_hello(TimeNs now, Slot& slot);
   void answer(Header header, const Packet& packet);
   void send_stateless(const Header& header, const Route& route);

@@ -69,7 +69,8 @@ struct SpanCounters {
   uint64_t lost = 0;      // packets declared lost
   uint64_t spurious = 0;  // among them: acknowledged later
   uint64_t timeouts = 0;
-  uint64_t stalls = 0;  // sent again because nothing else would have: 0 in a sound recovery
+  uint64_t unheard = 0;  // connections made for a client of which nothing was heard in them
+  uint64_t stalls = 0;   // sent again because nothing else would have: 0 in a sound recovery
   std::array<uint64_t, kDropCount> dropped{};
 };
 

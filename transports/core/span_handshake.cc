@@ -49,13 +49,33 @@ void Span::send_hello(TimeNs now, Slot& slot) {
                   .window = config_.window_packets,
                   .first_number = config_.first_number},
                  slot.routes[0]);
+  schedule_retry(now, slot);
+}
+
+void Span::schedule_retry(TimeNs now, Slot& slot) {
   slot.retry_at = std::min(now + slot.retry_after, slot.give_up_at);
   slot.retry_after += slot.retry_after;
 }
 
 void Span::handshake_timeout(TimeNs now, Slot& slot) {
-  if (slot.state != CommState::kConnecting || slot.retry_at > now) return;
-  if (slot.give_up_at > now) return send_hello(now, slot);
+  if (slot.give_up_at <= now) return give_up(now, slot);
+  if (!slot.connection) return send_hello(now, slot);
+  static_cast<Sender&>(*slot.connection).open_paths();
+  schedule_retry(now, slot);
+}
+
+void Span::give_up(TimeNs now, Slot& slot) {
+  if (!slot.sends) {
+    ++counters_.unheard;
+    return release(slot);
+  }
+  if (slot.connection) {
+    slot.retry_at = kNever;
+    return slot.connection->fail(now,
+                                 "the peer has accepted and does not answer since: is it running, "
+                                 "and does the path carry datagrams both ways?",
+                                 Reason::kNone);
+  }
   handshake_fails(
       slot, "the peer does not answer: " +
                 (slot.trouble.empty() ? "is it running, with the same MAC key if any, and does the "
@@ -137,8 +157,7 @@ Drop Span::on_hello(const Packet& packet) {
   }
   const CommId comm = make_receiver(packet);
   if (Slot* slot = find(comm)) {
-    listener->waiting.push_back(comm);
-    events_.push({Event::Kind::kAcceptable, comm});
+    slot->listener = {static_cast<uint32_t>(listener - listeners_.begin())};
     send_accept(packet, *slot);
   } else {
     refuse(packet, Reason::kFull);
@@ -168,7 +187,20 @@ CommId Span::make_receiver(const Packet& packet) {
       std::make_unique<Receiver>(config_, setup, events_, counters_, packet.at, *packet.route);
   slot->payload_bytes = setup.payload_bytes;
   slot->window = setup.window;
+  slot->give_up_at = packet.at + config_.timeout;
+  slot->retry_at = slot->give_up_at;
   return setup.comm;
+}
+
+// The peer speaks in the connection: what was asked for is wanted still, and an ACCEPT has arrived.
+// A HELLO alone may be a late copy, of a connection that has ended.
+void Span::confirm(TimeNs now, Slot& slot) {
+  slot.retry_at = kNever;
+  if (slot.sends) return;
+  if (slot.connection->state() != CommState::kReady) return dismiss(now, slot, Reason::kNone);
+  const CommId comm = comm_of(slot);
+  listeners_[slot.listener.value].waiting.push_back(comm);
+  events_.push({Event::Kind::kAcceptable, comm});
 }
 
 void Span::send_accept(const Packet& packet, const Slot& slot) {
@@ -232,7 +264,9 @@ void Span::become_sender(Slot& slot, const Packet& packet) {
                                make_recovery_(config_.policy), events_, counters_, packet.at);
   sender->open_paths();
   slot.connection = std::move(sender);
-  slot.retry_at = kNever;
+  slot.give_up_at = packet.at + config_.timeout;
+  slot.retry_after = std::max(config_.handshake_retry, setup.rtt + setup.rtt);
+  schedule_retry(packet.at, slot);
   events_.push({Event::Kind::kReady, setup.comm});
 }
 

@@ -114,6 +114,11 @@ class Transport {
   // scheduler drives, it does nothing.
   virtual void progress(TimeNs until) = 0;
   virtual void set_listener(ProgressListener* listener) = 0;
+
+  // For a process that ends: makes progress until the peers know of every comm that was closed, and
+  // of all that it has received, or `until`. Nothing to do where the system or a library sees to
+  // it.
+  virtual void drain(TimeNs /*until*/) {}
 };
 
 }  // namespace farspan::transport

@@ -26,7 +26,9 @@ class WrappedSpan : public Endpoint {
   std::optional<Event> poll_event() override { return span_->poll_event(); }
 
   Result<ListenId> listen(uint64_t& token) override { return span_->listen(token); }
-  void stop_listening(ListenId listener) override { span_->stop_listening(listener); }
+  void stop_listening(TimeNs now, ListenId listener) override {
+    span_->stop_listening(now, listener);
+  }
   std::optional<CommId> accept(ListenId listener) override { return span_->accept(listener); }
   Result<CommId> connect(TimeNs now, uint64_t token, std::span<const Route> routes) override {
     return span_->connect(now, token, routes);
@@ -34,6 +36,7 @@ class WrappedSpan : public Endpoint {
   CommState state(CommId comm) const override { return span_->state(comm); }
   std::string_view failure(CommId comm) const override { return span_->failure(comm); }
   void close(TimeNs now, CommId comm) override { span_->close(now, comm); }
+  bool all_told() const override { return span_->all_told(); }
   std::optional<RequestId> post_send(TimeNs now, CommId comm, const Buffer& buffer,
                                      uint32_t tag) override {
     return span_->post_send(now, comm, buffer, tag);

@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kPathsAt = 12, kPathBytes = 29;
 static_assert(kPathsAt + DatagramTransport::kMaxPaths * kPathBytes <= kHandleBytes);
 
+constexpr TimeNs kDrainStep{1'000'000};
 constexpr uint32_t kHearing = 16;  // calls of receive() that timers wait for
 
 }  // namespace
@@ -115,6 +116,12 @@ void DatagramTransport::progress(TimeNs until) {
     if (more) continue;
     const bool blocked = begin_ < end_;
     wait(blocked ? until : std::clamp(endpoint_->next_deadline(), at, until), blocked);
+  }
+}
+
+void DatagramTransport::drain(TimeNs until) {
+  while ((begin_ < end_ || !endpoint_->all_told()) && now() < until) {
+    progress(std::min(until, now() + kDrainStep));  // that a peer knows is no event
   }
 }
 

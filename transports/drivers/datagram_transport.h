@@ -35,7 +35,7 @@ class DatagramTransport : public Transport {
   Properties properties() const final { return properties_; }
   TimeNs now() const final { return MonotonicNow(); }
   Result<ListenId> listen(Handle& handle) final;
-  void stop_listening(ListenId listener) final { endpoint_->stop_listening(listener); }
+  void stop_listening(ListenId listener) final { endpoint_->stop_listening(now(), listener); }
   std::optional<CommId> accept(ListenId listener) final { return endpoint_->accept(listener); }
   Result<CommId> connect(const Handle& handle) final;
   CommState state(CommId comm) const final { return endpoint_->state(comm); }
@@ -45,6 +45,7 @@ class DatagramTransport : public Transport {
   std::optional<RequestId> post_recv(CommId comm, const Buffer& buffer, uint32_t tag) final;
   Completion test(RequestId request) final;
   void progress(TimeNs until) final;
+  void drain(TimeNs until) final;
   void set_listener(ProgressListener* listener) final { listener_ = listener; }
 
  protected:

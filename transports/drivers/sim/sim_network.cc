@@ -326,7 +326,7 @@ Result<ListenId> SimTransport::listen(Handle& handle) {
 }
 
 void SimTransport::stop_listening(ListenId listener) {
-  endpoint_->stop_listening(listener);
+  endpoint_->stop_listening(now(), listener);
   wake(now());
 }
 
