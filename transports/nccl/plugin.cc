@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -29,6 +30,7 @@ using transport::Transport;
 
 constexpr std::chrono::microseconds kMoveEvery{100};
 constexpr TimeNs kTimeout{60'000'000'000};
+constexpr TimeNs kDrain{2'000'000'000};  // that the end waits for peers at most
 
 std::string Environment(const char* name, const char* otherwise) {
   const char* value = std::getenv(name);
@@ -132,6 +134,9 @@ Status Plugin::init(Log log) {
     if (!opened) return fail(kSystemError, opened.error().text());
     transport_ = std::move(*opened);
     name_ = transport_->properties().name;
+    static const int registered = std::atexit([] { Instance().leave(); });
+    if (registered != 0) return fail(kSystemError, "the end of the process cannot be waited for");
+    process_ = getpid();
     stop_ = false;
     mover_ = std::thread([this] { keep_moving(); });
   }
@@ -139,17 +144,51 @@ Status Plugin::init(Log log) {
   return kSuccess;
 }
 
+void Plugin::stop_moving() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  stopped_.notify_one();
+  if (mover_.joinable()) mover_.join();
+}
+
 Status Plugin::finalize() {
   const std::lock_guard alone(lifetime_);
   {
     const std::lock_guard lock(mutex_);
     if (users_ == 0 || --users_ > 0) return kSuccess;
-    stop_ = true;
   }
-  stopped_.notify_one();
-  mover_.join();
+  stop_moving();
+  for (const auto& [address, comm] : comms_) shut(*comm);
+  transport_->drain(transport_->now() + kDrain);
+  comms_.clear();
   connecting_.clear();
   transport_.reset();
+  return kSuccess;
+}
+
+// The process ends, or the library is unloaded. Other threads may still call in: what they hold
+// stays, and is closed. A child of fork() has copies that are its parent's to close.
+void Plugin::leave() {
+  if (process_ != getpid()) return;
+  const std::lock_guard alone(lifetime_);
+  stop_moving();
+  const std::lock_guard lock(mutex_);
+  if (transport_ == nullptr) return;
+  for (const auto& [address, comm] : comms_) shut(*comm);
+  transport_->drain(transport_->now() + kDrain);
+}
+
+void Plugin::shut(Comm& comm) {
+  if (comm.open) transport_->close(comm.id);
+  comm.open = false;
+}
+
+Status Plugin::add(Comm comm, void** added) {
+  auto made = std::make_unique<Comm>(std::move(comm));
+  *added = made.get();
+  comms_.emplace(made.get(), std::move(made));
   return kSuccess;
 }
 
@@ -185,10 +224,10 @@ Status Plugin::connect(void* handle, void** comm) {
   const transport::CommId id = found->second;
   if (transport_->state(id) == CommState::kConnecting) return kSuccess;
   connecting_.erase(found);
-  auto connected = std::make_unique<Comm>(Comm{id, true});
-  if (transport_->state(id) != CommState::kReady) return failed(*connected);
-  *comm = connected.release();
-  return kSuccess;
+  if (transport_->state(id) == CommState::kReady) return add({id, true}, comm);
+  const Status answer = failed({id, true});
+  transport_->close(id);
+  return answer;
 }
 
 Status Plugin::accept(void* listener, void** comm) {
@@ -196,8 +235,7 @@ Status Plugin::accept(void* listener, void** comm) {
   *comm = nullptr;
   move();
   const auto accepted = transport_->accept(ListenId{Decode(listener)});
-  if (accepted) *comm = new Comm{*accepted, false};
-  return kSuccess;
+  return accepted ? add({*accepted, false}, comm) : kSuccess;
 }
 
 Status Plugin::register_memory(void* data, size_t bytes, int type, void** memory) {
@@ -219,7 +257,8 @@ Status Plugin::post(void* opaque, void* data, size_t bytes, void* memory, void**
   const std::lock_guard lock(mutex_);
   Comm* comm = static_cast<Comm*>(opaque);
   *request = nullptr;
-  if (transport_->state(comm->id) == CommState::kFailed) return failed(*comm);
+  if (!comm->open) return fail(kSystemError, "the process ends");
+  if (transport_->state(comm->id) != CommState::kReady) return failed(*comm);
   const transport::Buffer buffer{data, bytes, Decode(memory)};
   const auto posted = comm->sends ? transport_->post_send(comm->id, buffer, 0)
                                   : transport_->post_recv(comm->id, buffer, 0);
@@ -233,6 +272,7 @@ Status Plugin::post(void* opaque, void* data, size_t bytes, void* memory, void**
 Status Plugin::test(void* opaque, int* done, int* bytes) {
   const std::lock_guard lock(mutex_);
   Request* request = static_cast<Request*>(opaque);
+  if (!request->comm->open) return fail(kSystemError, "the process ends");
   move();
   const Completion completion = transport_->test(request->id);
   *done = completion.progress == Progress::kPending ? 0 : 1;
@@ -246,8 +286,9 @@ Status Plugin::test(void* opaque, int* done, int* bytes) {
 
 Status Plugin::close(void* opaque) {
   const std::lock_guard lock(mutex_);
-  const std::unique_ptr<Comm> comm(static_cast<Comm*>(opaque));
-  transport_->close(comm->id);
+  Comm* comm = static_cast<Comm*>(opaque);
+  shut(*comm);
+  comms_.erase(comm);
   return kSuccess;
 }
 

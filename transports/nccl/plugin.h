@@ -5,10 +5,16 @@
 // test() move the transport along, and a thread does so while nobody calls. Host memory, single
 // receives. Tags are not sent: with single receives NCCL matches by posting order alone.
 //
+// What was closed goes on until the peers know of it: finalize() waits for that, bounded, and so
+// does the end of the process (NCCL up to v10 has no finalize), where comms that are open are
+// closed first.
+//
 // Configuration is the environment's: see docs/bring-your-own.md. Not here: sends that end before
 // the receiver has all (so that NCCL_BUFFSIZE / RTT bounds a channel), GPU memory, registration by
 // dmabuf. Functions answer ncclResult_t; what went wrong is logged through NCCL's logger.
 #pragma once
+
+#include <sys/types.h>
 
 #include <condition_variable>
 #include <map>
@@ -56,6 +62,7 @@ class Plugin {
   struct Comm {
     transport::CommId id;
     bool sends = false;
+    bool open = true;  // false: the process ends
     // Those that are not done yet: NCCL need not ask for all before it closes.
     std::unordered_map<const Request*, std::unique_ptr<Request>> requests{};
   };
@@ -63,6 +70,10 @@ class Plugin {
   using Asked = std::pair<void*, transport::Handle>;
 
   Plugin() = default;
+  Status add(Comm comm, void** added);
+  void shut(Comm& comm);
+  void stop_moving();
+  void leave();
   Status fail(Status answer, const std::string& text);
   Status failed(const Comm& comm);
   void move() { transport_->progress(transport_->now()); }
@@ -75,8 +86,10 @@ class Plugin {
   std::string name_;
   std::unique_ptr<transport::Transport> transport_;
   std::map<Asked, transport::CommId> connecting_;
+  std::unordered_map<const Comm*, std::unique_ptr<Comm>> comms_;
   std::condition_variable stopped_;
   bool stop_ = false;
+  pid_t process_ = 0;  // whose thread and sockets these are
   std::thread mover_;
 };
 

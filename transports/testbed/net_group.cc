@@ -11,6 +11,8 @@ namespace {
 using collectives::Lane;
 using transport::CommState;
 
+constexpr TimeNs kDrain{2'000'000'000};  // that the end waits for peers at most
+
 // One listener of this rank, told to the rank that will connect to it.
 struct Offer {
   uint32_t peer;
@@ -43,6 +45,7 @@ NetGroup::~NetGroup() {
   if (executor_ != nullptr && executor_->finished() && executor_->failure().empty()) (void)settle();
   executor_.reset();
   for (const transport::CommId comm : comms_) transport_->close(comm);
+  transport_->drain(transport_->now() + kDrain);
 }
 
 // Peers may still wait for this rank's last messages and acknowledgements.
