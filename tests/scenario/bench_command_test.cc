@@ -1,10 +1,13 @@
 // farspan bench as a user runs it: all ranks on this machine, over the loopback interface.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "tests/support/execute.h"
 #include "transports/testbed/launch.h"
@@ -270,13 +273,61 @@ TEST(BenchCommand, AMissingRankIsAnErrorInTime) {
   EXPECT_NE(run.output.find("rank 1 of 2 had not come"), std::string::npos) << run.output;
 }
 
+// Ranks 0 and 1, each started by itself, with what only one of them is told.
+std::array<test::Outcome, 2> RunTwo(const std::string& both,
+                                    const std::array<std::string, 2>& own) {
+  std::array<std::future<test::Outcome>, 2> ranks;
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    const std::string command = std::string(FARSPAN_PROGRAM) + " bench " + both +
+                                " --world 2 --rank " + std::to_string(i) + " " + own[i] + " 2>&1";
+    ranks[i] = std::async(std::launch::async, [command] { return Execute(command); });
+  }
+  return {ranks[0].get(), ranks[1].get()};
+}
+
 // Each would wait for what the other never does.
 TEST(BenchCommand, RanksWithOtherOptionsAreToldSo) {
-  const std::string rank = FARSPAN_PROGRAM
-                           " bench all_reduce -b 1000 -e 1000 --world 2 --root 127.0.0.1:" +
-                           std::to_string(20'000 + getpid() % 10'000) + " --timeout 5s ";
-  const auto run = Execute("(" + rank + "--rank 1 -n 7 & " + rank + "--rank 0 -n 8; wait) 2>&1");
-  EXPECT_NE(run.output.find("another run"), std::string::npos) << run.output;
+  const std::string both = "all_reduce -b 1000 -e 1000 --timeout 5s --root 127.0.0.1:" +
+                           std::to_string(20'000 + getpid() % 10'000);
+  for (const auto& rank : RunTwo(both, {"-n 7", "-n 7"}))
+    EXPECT_EQ(rank.exit_code, 0) << rank.output;
+  for (const auto& rank : RunTwo(both, {"-n 8", "-n 7"})) {
+    EXPECT_EQ(rank.exit_code, 1);
+    EXPECT_NE(rank.output.find("rank 1 was started for another run"), std::string::npos)
+        << rank.output;
+  }
+}
+
+// Rank 0, whose peer is sent `signal` in the midst of the second row.
+test::Outcome LosePeer(const std::string& signal, const std::string& net, int port) {
+  const std::string rank = std::string(FARSPAN_PROGRAM) +
+                           " bench all_reduce -b 1000 -e 4000000 -f 4000 -n 1000 -c 0 --timeout 2s "
+                           "--world 2 --root 127.0.0.1:" +
+                           std::to_string(port) + " --net " + net;
+  return Execute(
+      rank + " --rank 1 >/dev/null 2>&1 & peer=$!; out=$(mktemp); timeout 30 " + rank +
+      " --rank 0 >$out 2>&1 & left=$!; "
+      "until grep -q '^ *1000 ' $out || ! kill -0 $left; do sleep 0.05; done; "
+      "sleep 0.2; kill -" +
+      signal +
+      " $peer; wait $left; code=$?; kill -KILL $peer 2>/dev/null; cat $out; rm $out; exit $code");
+}
+
+// On real sockets: a process that dies, and one that stands still with all its connections open.
+TEST(BenchCommand, APeerThatVanishesIsAnErrorInTime) {
+  std::vector<std::future<test::Outcome>> runs;
+  int port = 10'000 + 4 * (getpid() % 2'500);
+  for (const char* net : {"tcp", "udp --congestion fixed --rate 200Mbps"}) {
+    for (const char* signal : {"KILL", "STOP"}) {
+      runs.push_back(std::async(std::launch::async, LosePeer, signal, net, port++));
+    }
+  }
+  for (auto& run : runs) {
+    const test::Outcome left = run.get();
+    EXPECT_EQ(left.exit_code, 1) << left.output;
+    EXPECT_NE(left.output.find("\n        1000 "), std::string::npos) << left.output;
+    EXPECT_NE(left.output.find("farspan: "), std::string::npos) << left.output;
+  }
 }
 
 // What is possible with the ranks that the launcher makes is not judged by those of its own.
