@@ -5,6 +5,8 @@
 // FARSPAN_FIRST=n those from n on.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <string>
 
@@ -13,17 +15,16 @@
 namespace farspan::test {
 namespace {
 
-constexpr uint64_t kPairs = 20;  // recovery x controller, both chosen by the seed modulo this
-
 uint64_t Setting(const char* name, uint64_t usual) {
   const char* text = std::getenv(name);
   return text == nullptr ? usual : std::strtoull(text, nullptr, 10);
 }
 
+constexpr uint64_t kWholeCases = 500;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kCases = 12;
 #else
-constexpr uint64_t kCases = 500;
+constexpr uint64_t kCases = kWholeCases;
 #endif
 
 void Check(uint64_t seed) {
@@ -47,6 +48,23 @@ TEST_P(SpanCorrectness, EveryByteOnceAndInOrder) {
   const uint64_t first = Setting("FARSPAN_FIRST", 0) / kPairs;
   const uint64_t cases = Setting("FARSPAN_CASES", kCases);
   for (uint64_t i = first; i < first + cases && !HasFailure(); ++i) Check(GetParam() + kPairs * i);
+}
+
+// What the 10,000 meet, of which each runs above; without it they would say little.
+TEST(SpanScenarios, BringEveryImpairmentToEveryPair) {
+  for (uint64_t pair = 0; pair < kPairs; ++pair) {
+    std::array<uint64_t, 8> met{};
+    for (uint64_t i = 0; i < kWholeCases; ++i) {
+      const Impairments had = ImpairmentsOf(RandomScenario(pair + kPairs * i));
+      const std::array<bool, 7> each{had.loss,       had.bursts, had.reordering, had.duplication,
+                                     had.corruption, had.outage, had.rehash};
+      for (size_t k = 0; k < each.size(); ++k) met[k] += each[k] ? 1 : 0;
+      met[7] += std::count(each.begin(), each.end(), false) == 0 ? 1 : 0;
+    }
+    for (size_t k = 0; k < 7; ++k) EXPECT_GE(met[k], 30u) << "pair " << pair << ", " << k;
+    EXPECT_GE(met[7], 10u) << "pair " << pair;
+    EXPECT_LE(*std::max_element(met.begin(), met.end()), kWholeCases * 9 / 10) << "pair " << pair;
+  }
 }
 
 // Round trips far shorter than the time between two departures, as on a loopback: an answer finds

@@ -26,6 +26,7 @@ class Generator {
     link();
     sizes();
     traffic();
+    if (s_.seed / kPairs % kAllEvery == 0) everything();
     return s_;
   }
 
@@ -39,25 +40,34 @@ class Generator {
     go_back_n_ = config.recovery == "gbn";
   }
 
-  link::LossSpec loss() {
+  static link::LossSpec single_losses(double rate) {
     link::LossSpec loss;
+    loss.kind = link::LossKind::kBernoulli;
+    loss.probability = rate;
+    return loss;
+  }
+
+  link::LossSpec bursts(double rate) {
+    link::LossSpec loss;
+    loss.kind = link::LossKind::kGilbertElliott;
+    loss.ge_r = dice_.between(0.02, 0.5);
+    loss.ge_p = rate * loss.ge_r;
+    loss.keying = link::Keying::kWireTime;  // a burst ends, also where little is sent
+    loss.reference_wire_bytes = 250;
+    return loss;
+  }
+
+  link::LossSpec loss() {
     const double rate = dice_.log_between(1e-3, go_back_n_ ? 0.03 : 0.15);
     switch (dice_.below(4)) {
       case 0:
-        break;
+        return {};
       case 1:
       case 2:
-        loss.kind = link::LossKind::kBernoulli;
-        loss.probability = rate;
-        break;
+        return single_losses(rate);
       default:
-        loss.kind = link::LossKind::kGilbertElliott;
-        loss.ge_r = dice_.between(0.02, 0.5);
-        loss.ge_p = rate * loss.ge_r;
-        loss.keying = link::Keying::kWireTime;  // a burst ends, also where little is sent
-        loss.reference_wire_bytes = 250;
+        return bursts(rate);
     }
-    return loss;
   }
 
   void direction(link::DirectionSpec& spec, Rate rate, TimeNs delay, int lanes) {
@@ -144,6 +154,23 @@ class Generator {
     }
     s_.eager = dice_.chance(0.7);
   }
+
+  // All impairments at once, on the way there.
+  void everything() {
+    const int64_t delay = s_.rtt.ns / 2;
+    link::DirectionSpec& there = s_.pair.there;
+    there.lanes.resize(2, there.lanes[0]);
+    there.lanes[0].loss = single_losses(0.01);
+    there.lanes[1].loss = bursts(0.01);
+    there.duplicate = there.corrupt = 0.01;
+    there.jitter.deviation = TimeNs{1 + delay / 50};
+    there.jitter.reorder = true;
+    const link::Cut cut{.lane = 0, .duration = TimeNs{5 * delay}};
+    there.timeline.push_back({.at = TimeNs{4 * delay}, .change = cut});
+    s_.round_trips_count = false;
+  }
+
+  static constexpr uint64_t kAllEvery = 50;
 
   Dice dice_;
   const uint64_t packets_;
@@ -292,6 +319,24 @@ class Programs final : public ProgressListener {
 
 SpanScenario RandomScenario(uint64_t seed, uint64_t packets) {
   return Generator(seed, packets).generate();
+}
+
+Impairments ImpairmentsOf(const SpanScenario& scenario) {
+  Impairments found;
+  for (const link::DirectionSpec* way : {&scenario.pair.there, &scenario.pair.back}) {
+    for (const link::LaneSpec& lane : way->lanes) {
+      found.loss |= lane.loss.kind == link::LossKind::kBernoulli;
+      found.bursts |= lane.loss.kind == link::LossKind::kGilbertElliott;
+    }
+    found.reordering |= way->jitter.deviation.ns > 0 && way->jitter.reorder;
+    found.duplication |= way->duplicate > 0;
+    found.corruption |= way->corrupt > 0;
+    found.outage |= !way->timeline.empty();
+    for (const link::TimelineEvent& event : way->timeline) {
+      found.rehash |= std::get<link::Cut>(event.change).lane != link::kAllLanes;
+    }
+  }
+  return found;
 }
 
 std::string Describe(const SpanScenario& s) {

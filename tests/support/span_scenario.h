@@ -22,8 +22,22 @@ struct SpanScenario {
   TimeNs rtt{};                    // propagation
 };
 
-// Up to about `packets` datagrams. 0 for recovery, congestion: the seed's choice.
+// Recovery x controller, which the seed modulo this chooses.
+inline constexpr uint64_t kPairs = 20;
+
+// Up to about `packets` datagrams. Every fiftieth scenario of a pair has all the impairments.
 SpanScenario RandomScenario(uint64_t seed, uint64_t packets = 2'000);
+
+struct Impairments {
+  bool loss = false;  // of single datagrams
+  bool bursts = false;
+  bool reordering = false;
+  bool duplication = false;
+  bool corruption = false;
+  bool outage = false;
+  bool rehash = false;  // one lane is cut: its flows go elsewhere
+};
+Impairments ImpairmentsOf(const SpanScenario& scenario);
 std::string Describe(const SpanScenario& scenario);
 
 struct ScenarioResult {
