@@ -86,6 +86,10 @@ TEST(SpanModel, GoBackNIsTheSimulators) { ExpectOneLaw(Slow("gbn", 256, 1e-2, 4)
 TEST(SpanModel, AutoIsTheSimulators) {
   ExpectOneLaw(Slow("auto", 1'024, 1e-2, 4));
   ExpectOneLaw(Slow("auto", 6'144, 1e-2, 1));
+  CrossCase c = Slow("auto", 24'576, 1e-2, 1);  // nine round trips: repairs of repairs
+  c.warm_up = 1'024;
+  c.seeds = testing::Tries(100);
+  ExpectOneLaw(c);
 }
 
 TEST(SpanModel, ErasureCodingIsTheSimulators) { ExpectOneLaw(Slow("ec", 1'024, 5e-2, 4)); }

@@ -184,7 +184,7 @@ uint8_t ByteOf(uint64_t message, uint64_t offset) {
   return static_cast<uint8_t>((message + 1) * 167 + offset * 31 + (offset >> 8) * 17);
 }
 
-// Nothing that a datagram carries may leave again before a round trip has passed; a copy of a
+// Nothing that a datagram carries may leave again before a round trip has passed; copies of a
 // repair may follow it.
 class RoundTripWatch {
  public:
@@ -199,7 +199,7 @@ class RoundTripWatch {
     const bool early = at - entry->second.at < rtt_;
     if (!early) {
       entry->second = {at, 0};
-    } else if (!copies_ || ++entry->second.copies > 1) {
+    } else if (!copies_ || ++entry->second.copies > 7) {
       ++early_;
     }
   }

@@ -2,6 +2,8 @@
 // strangers out.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -284,6 +286,37 @@ TEST(SpanParity, ABurstIsSpreadOverBlocks) {
   const GroupPlan plan = PlanParity({}, queue);
   EXPECT_GE(plan.blocks * plan.parity, 20u);
   EXPECT_LT((plan.blocks - 1) * plan.parity, 20u);
+}
+
+// No fewer copies than make all of them as rare to be lost as a block, and no more; and where much
+// is lost, two, or an outage would be answered with several times what it took.
+TEST(SpanRepairs, WhatWouldBeMissedGoesInEnoughCopies) {
+  const RecoveryConfig config;
+  const RecoveryPtr recovery = MakeAuto(config);
+  const auto copies = [&](double loss, uint64_t inflight, TimeNs until_dry, bool again) {
+    LostPacket lost;
+    lost.until_dry = until_dry;
+    lost.smoothed_rtt = 25_ms;
+    lost.again = again;
+    lost.loss = loss;
+    lost.inflight = inflight;
+    return recovery->on_lost(lost).copies;
+  };
+  for (const double loss : {1e-4, 1e-3, 1e-2}) {
+    for (const uint64_t inflight : {3'000, 30'000, 300'000}) {
+      const double repairs = std::max(1.0, loss * static_cast<double>(inflight));
+      const uint32_t n = copies(loss, inflight, 0_ms, false);
+      EXPECT_LE(repairs * std::pow(loss, n), config.fallback_target) << loss << " " << inflight;
+      EXPECT_TRUE(n == 2 || repairs * std::pow(loss, n - 1) > config.fallback_target)
+          << loss << " " << inflight;
+      EXPECT_EQ(copies(loss, inflight, 26_ms, true), n);
+      EXPECT_EQ(copies(loss, inflight, 26_ms, false), 1u);
+    }
+  }
+  EXPECT_EQ(copies(1e-2, 300'000, 0_ms, false), 4u);
+  EXPECT_EQ(copies(1e-6, 300'000, 0_ms, false), 2u);
+  EXPECT_EQ(copies(0.1, 300'000, 0_ms, false), 2u);
+  EXPECT_EQ(copies(0.5, 300'000, 0_ms, true), 2u);
 }
 
 TEST(SpanParity, TheLossEstimateIsAnUpperBoundThatLearns) {

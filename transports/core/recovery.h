@@ -58,7 +58,10 @@ struct LostPacket {
   uint64_t next_number = 0;  // of the packet that will be sent next on that path
   TimeNs until_dry{};
   TimeNs smoothed_rtt{};
-  bool needed = true;  // false: the receiver has it, or its message, by other means
+  bool needed = true;     // false: the receiver has it, or its message, by other means
+  bool again = false;     // it had been sent in place of one that was lost
+  double loss = 0;        // upper bound of its path's loss estimate
+  uint64_t inflight = 0;  // datagrams, of the connection
 };
 
 struct LossAction {

@@ -54,6 +54,7 @@ class Sender final : public Connection {
     uint16_t generation = 0;  // of the block
     State state = State::kFree;
     bool parity = false;
+    bool repair = false;    // sent in place of one that was lost
     bool spare = false;     // a further copy of a repair: if it is lost, so be it
     bool repaired = false;  // lost, and a repair for its block has left
     bool chained = false;   // among the suspects, or was and has not been looked at since
@@ -61,7 +62,7 @@ class Sender final : public Connection {
   // A datagram that is to be sent again, or whose block may yet need it. There are as many records
   // as packets could be lost: new data waits where that is not certain.
   struct Loss {
-    uint32_t origin = 0;  // place of the packet; spare: of the copy that has left
+    uint32_t origin = 0;  // place of the packet; spare: of the first copy, which has left
     uint32_t index = 0;
     uint32_t block = kNone;
     uint32_t next = kNone;

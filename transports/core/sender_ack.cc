@@ -168,8 +168,14 @@ void Sender::declare_lost(TimeNs at, uint32_t p, uint64_t number) {
   }
   const uint64_t of = full_message(sent.message);
   const bool there = of == complete_ && !sent.parity && sent.index < base_index_;
-  LostPacket lost{number, path.next, until_dry(), path.shared->smoothed_rtt(),
-                  of >= complete_ && !there};
+  const LostPacket lost{.number = number,
+                        .next_number = path.next,
+                        .until_dry = until_dry(),
+                        .smoothed_rtt = path.shared->smoothed_rtt(),
+                        .needed = of >= complete_ && !there,
+                        .again = sent.repair,
+                        .loss = path.shared->losses().upper(),
+                        .inflight = inflight_};
   bool repaired = true;
   if (sent.block != kNone) {
     Block& block = blocks_[sent.block];

@@ -68,7 +68,7 @@ bool Sender::next_repair(TimeNs now) {
   return false;
 }
 
-// A further copy goes with the first, not half a round trip behind it: it would save little by
+// Further copies go with the first, not half a round trip behind it: it would save little by
 // then, and come close to what is sent for the first, should that be lost.
 bool Sender::may_follow(TimeNs now, uint32_t spare) const {
   const SentPacket& first = packets_[losses_[spare].origin];
@@ -191,15 +191,16 @@ void Sender::send_repair(TimeNs now, uint32_t path, TxSlot& slot) {
   const Loss loss = losses_[id];
   if (!loss.spare && packets_[loss.origin].loss == id) packets_[loss.origin].repaired = true;
   const bool again = loss.copies > 1 && losses_used_ + inflight_ < losses_.size();
-  const uint32_t place = ref(path, paths_[path].next);
+  const uint32_t first = loss.spare ? loss.origin : ref(path, paths_[path].next);
   forget_loss(id);
   SentPacket& sent = send_datagram(now, path, full_message(loss.message), loss.index, slot);
+  sent.repair = true;
   sent.spare = loss.spare;
   if (again) {
-    Loss& spare = losses_[record_loss(place)];
-    spare.copies = static_cast<uint8_t>(loss.copies - 1);
-    spare.spare = true;
-    append(losses_, repairs_, sent.loss);
+    const uint32_t spare = record_loss(first);
+    losses_[spare].copies = static_cast<uint8_t>(loss.copies - 1);
+    losses_[spare].spare = true;
+    append(losses_, repairs_, spare);
   }
   if (loss.queued) {
     join(sent, loss.block);

@@ -149,8 +149,14 @@ bool SpanModel::declare(const Lost& lost) {
   const bool needed = known_base_ < datagrams_ && (lost.parity || lost.index >= known_base_);
   const auto copies = [&] {
     return recovery_
-        ->on_lost({lost.number, next_number_, FromSeconds(until_dry()),
-                   FromSeconds(rtt_ + datagram_s_), needed})
+        ->on_lost({.number = lost.number,
+                   .next_number = next_number_,
+                   .until_dry = FromSeconds(until_dry()),
+                   .smoothed_rtt = FromSeconds(rtt_ + datagram_s_),
+                   .needed = needed,
+                   .again = lost.repair,
+                   .loss = estimate_.upper(),
+                   .inflight = static_cast<uint64_t>(inflight())})
         .copies;
   };
   if (lost.block != kNone) {
@@ -167,6 +173,11 @@ bool SpanModel::declare(const Lost& lost) {
     if (const uint32_t n = copies(); n != 0) repairs_.push_back({lost.index, kNone, n, false, 0});
   }
   return needed;
+}
+
+// Datagrams that left within the last round trip, had they left without a pause.
+double SpanModel::inflight() const {
+  return std::max(0.0, last_sent_ - std::max(0.0, now_ - rtt_)) / datagram_s_;
 }
 
 // Until then nothing is heard of the oldest packet, and it is given up.
@@ -239,9 +250,12 @@ void SpanModel::send_repair() {
   const Repair repair = repairs_.front();
   repairs_.pop_front();
   ++result_.resent;
-  if (repair.copies > 1) repairs_.push_back({repair.index, kNone, repair.copies - 1, true, now_});
+  if (repair.copies > 1)
+    repairs_.push_back(
+        {repair.index, kNone, repair.copies - 1, true, repair.spare ? repair.first_sent : now_});
   if (loses_next()) {
-    return lose({.index = repair.index, .block = repair.block, .spare = repair.spare});
+    return lose(
+        {.index = repair.index, .block = repair.block, .repair = true, .spare = repair.spare});
   }
   fill(repair.index, now_ + datagram_s_ + rtt_ / 2);
   deliver(1, datagram_s_);

@@ -81,6 +81,7 @@ class SpanModel {
     uint32_t index = 0;
     uint32_t block = kNone;  // that it is a symbol of
     bool parity = false;
+    bool repair = false;
     bool spare = false;
     uint64_t number = 0;
     double sent = 0;
@@ -129,6 +130,7 @@ class SpanModel {
   bool declare(const Lost& lost);
   void on_timeout();
   void ping();
+  double inflight() const;
   double timeout_at() const;
   double given_up(double sent, double followed) const {
     return sent + patience_ + std::min(followed, ack_wait_ + std::min(datagram_s_, rtt_ / 8));
