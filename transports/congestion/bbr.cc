@@ -8,6 +8,10 @@
 // in place of the draft's budgets for send quanta and aggregated acknowledgements, the window also
 // holds what is sent while a driver is as late as it may be (ControllerConfig::granularity; Span
 // acknowledges at least every RTT / 32 otherwise).
+// An upward probe ends when more than 1.25 times the product of bandwidth and round trip is in
+// flight, as in version 2 (draft-cardwell-iccrg-bbr-congestion-control-02), not after three rounds
+// without growth, and the rounds between two probes are not drawn: flows that share a queue probe
+// together, and one that came late keeps the smaller share (span_fairness_test.cc).
 // Not modelled: packet conservation in recovery.
 #include <algorithm>
 #include <array>
