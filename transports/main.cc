@@ -5,7 +5,7 @@ int main(int argc, char** argv) {
   constexpr farspan::cli::Command kCommands[] = {
       {"bench", "collectives over the transports, with nccl-tests' options and columns",
        farspan::CmdBench},
-      {"compare", "contenders of a scenario against each other, in virtual time",
+      {"compare", "contenders of a scenario against each other, on one channel",
        farspan::CmdCompare},
       {"conform", "whether a transport in a shared library keeps the rules", farspan::CmdConform},
       {"external", "any command as a contender: a server here, a client there",

@@ -1,8 +1,7 @@
 // Schedules: which plan each collective becomes.
 //
 //   ring          NCCL's ring (src/device/{all_reduce,all_gather,reduce_scatter}.h): each rank
-//   passes
-//                 chunks to the next one; 2(n-1) steps for an all-reduce
+//                 passes chunks to the next one; 2(n-1) steps for an all-reduce
 //   direct        every rank exchanges with every other: reduce-scatter and all-gather, two one-way
 //                 delays; two ranks simply swap their values, one one-way delay
 //   hierarchical  reduce-scatter inside each site, direct exchange of each shard between the sites,

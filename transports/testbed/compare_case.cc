@@ -115,16 +115,9 @@ Case MakeCase(const Scenario& scenario, const CompareRow& row) {
       std::bit_ceil(std::clamp(window / scenario.payload_bytes, kLeastWindow, kMostWindow)));
   made.slot_bytes = std::max(buffsize / kSlots / element * element, element);
   for (uint32_t rank = 0; rank < scenario.ranks(); ++rank) {
-    collectives::Task task;
-    task.collective = scenario.collective;
-    task.schedule = contender.schedule;
+    collectives::Task task = TaskOf(scenario, contender, row.bytes);
     task.rank = rank;
-    task.ranks = scenario.ranks();
-    task.ranks_per_site = scenario.ranks_per_site;
-    task.bytes = row.bytes;
-    task.element_bytes = element;
     task.slot_bytes = made.slot_bytes;
-    task.channels = contender.channels;
     auto plan = collectives::MakePlan(task);
     FARSPAN_CHECK(plan);  // the scenario's reader has tried it
     made.tasks.push_back(task);

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "transports/testbed/compare.h"
+#include "transports/testbed/svg_plot.h"
 
 namespace farspan::testbed {
 namespace {
@@ -121,12 +122,6 @@ void ForEachBlock(const std::vector<CompareRow>& rows, Visitor visit) {
   }
 }
 
-std::string Quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + '"';
-}
-
 nlohmann::json EstimateJson(const std::optional<Estimate>& estimate) {
   if (!estimate) return nullptr;
   return {{"value", estimate->value}, {"low", estimate->low}, {"high", estimate->high}};
@@ -142,6 +137,47 @@ nlohmann::json OverTimeJson(const std::vector<TrafficBytes>& intervals) {
           {"resent_bytes", each(&TrafficBytes::resent)},
           {"duplicate_bytes", each(&TrafficBytes::duplicate)},
           {"parity_bytes", each(&TrafficBytes::parity)}};
+}
+
+nlohmann::json RowJson(const Scenario& scenario, const CompareRow& row) {
+  const ContenderSpec& contender = scenario.contenders[row.contender];
+  nlohmann::json one{{"point", row.point},
+                     {"value", scenario.points[row.point].value},
+                     {"bytes", row.bytes},
+                     {"contender", contender.name},
+                     {"transport", contender.transport},
+                     {"class", ToText(contender.rate_class)},
+                     {"tuned", contender.tuned},
+                     {"baseline", contender.baseline()},
+                     {"schedule", collectives::ToText(contender.schedule)},
+                     {"user_bytes", row.user_bytes},
+                     {"bound_s", row.bound_s}};
+  if (row.measured) {
+    one["cpu_s_per_GB"] = row.measured->cpu_s_per_gb;
+    one["valid"] = row.measured->valid();
+    one["certificates"] = row.measured->certificates;
+  }
+  if (!row.failure.empty()) {
+    one["failure"] = row.failure;
+    return one;
+  }
+  one["mean_s"] = row.seconds.mean;
+  one["mean_interval_s"] = EstimateJson(row.seconds.mean_interval);
+  one["p50_s"] = EstimateJson(row.seconds.p50);
+  one["p99_s"] = EstimateJson(row.seconds.p99);
+  one["p999_s"] = EstimateJson(row.seconds.p999);
+  one["goodput_bits_per_s"] = row.goodput_bits_per_s();
+  one["wan_bytes"] = row.wan_bytes;
+  const auto counted = [&](double bytes) {
+    return contender.is_library() ? nlohmann::json() : nlohmann::json(bytes);
+  };
+  one["resent_bytes"] = counted(row.resent_bytes);
+  one["duplicate_bytes"] = counted(row.duplicate_bytes);
+  one["parity_bytes"] = counted(row.parity_bytes);
+  one["cross_bits_per_s"] = row.cross_bits_per_s;
+  one["factor"] = row.factor ? nlohmann::json(*row.factor) : nlohmann::json();
+  if (!row.over_time.empty()) one["over_time"] = OverTimeJson(row.over_time);
+  return one;
 }
 
 nlohmann::json PointJson(const Scenario& scenario, const ScenarioPoint& point) {
@@ -245,47 +281,7 @@ std::string CompareCsv(const Scenario& scenario, const std::vector<CompareRow>& 
 
 nlohmann::json CompareJson(const Scenario& scenario, const std::vector<CompareRow>& rows) {
   nlohmann::json list = nlohmann::json::array();
-  for (const CompareRow& row : rows) {
-    const ContenderSpec& contender = scenario.contenders[row.contender];
-    nlohmann::json one{{"point", row.point},
-                       {"value", scenario.points[row.point].value},
-                       {"bytes", row.bytes},
-                       {"contender", contender.name},
-                       {"transport", contender.transport},
-                       {"class", ToText(contender.rate_class)},
-                       {"tuned", contender.tuned},
-                       {"baseline", contender.baseline()},
-                       {"schedule", collectives::ToText(contender.schedule)},
-                       {"user_bytes", row.user_bytes},
-                       {"bound_s", row.bound_s}};
-    if (row.measured) {
-      one["cpu_s_per_GB"] = row.measured->cpu_s_per_gb;
-      one["valid"] = row.measured->valid();
-      one["certificates"] = row.measured->certificates;
-    }
-    if (!row.failure.empty()) {
-      one["failure"] = row.failure;
-      list.push_back(std::move(one));
-      continue;
-    }
-    one["mean_s"] = row.seconds.mean;
-    one["mean_interval_s"] = EstimateJson(row.seconds.mean_interval);
-    one["p50_s"] = EstimateJson(row.seconds.p50);
-    one["p99_s"] = EstimateJson(row.seconds.p99);
-    one["p999_s"] = EstimateJson(row.seconds.p999);
-    one["goodput_bits_per_s"] = row.goodput_bits_per_s();
-    one["wan_bytes"] = row.wan_bytes;
-    const auto counted = [&](double bytes) {
-      return contender.is_library() ? nlohmann::json() : nlohmann::json(bytes);
-    };
-    one["resent_bytes"] = counted(row.resent_bytes);
-    one["duplicate_bytes"] = counted(row.duplicate_bytes);
-    one["parity_bytes"] = counted(row.parity_bytes);
-    one["cross_bits_per_s"] = row.cross_bits_per_s;
-    one["factor"] = row.factor ? nlohmann::json(*row.factor) : nlohmann::json();
-    if (!row.over_time.empty()) one["over_time"] = OverTimeJson(row.over_time);
-    list.push_back(std::move(one));
-  }
+  for (const CompareRow& row : rows) list.push_back(RowJson(scenario, row));
   nlohmann::json points = nlohmann::json::array();
   for (const ScenarioPoint& point : scenario.points) {
     points.push_back(PointJson(scenario, point));

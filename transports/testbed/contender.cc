@@ -84,44 +84,48 @@ Result<ContenderEndpoint> MakeContender(const EndpointOrder& order) {
   return order.spec->baseline() ? MakeModel(order) : MakeSpan(order);
 }
 
+void CompleteContender(const Scenario& scenario, ContenderSpec& spec) {
+  const bool controlled = spec.is_library() || spec.congestion != "fixed";
+  spec.rate_class = controlled ? RateClass::kControlled : RateClass::kProvisioned;
+  spec.schedule = scenario.schedule;
+  if (spec.is_library()) {
+    spec.name = spec.library.stem().string();
+    return;
+  }
+  spec.name = spec.transport;
+  if (!spec.baseline()) {
+    spec.name += " " + spec.recovery + ", " + spec.congestion;
+    return;
+  }
+  if (collectives::DefaultSchedule(scenario.collective) == Schedule::kRing) {
+    spec.schedule = Schedule::kRing;
+  }
+  spec.channels = NcclPreset{}.channels;
+  if (spec.transport == "tcp") spec.name += " " + spec.congestion;
+  spec.name += spec.tuned ? ", tuned" : ", default";
+}
+
 std::vector<ContenderSpec> StandardContenders(const Scenario& scenario) {
-  const bool has_ring = collectives::DefaultSchedule(scenario.collective) == Schedule::kRing;
-  const auto span = [&](const std::string& recovery, const std::string& congestion) {
-    ContenderSpec spec;
-    spec.name = "span " + recovery + ", " + congestion;
-    spec.recovery = recovery;
-    spec.congestion = congestion;
-    spec.rate_class = congestion == "fixed" ? RateClass::kProvisioned : RateClass::kControlled;
-    spec.schedule = scenario.schedule;
-    return spec;
+  std::vector<ContenderSpec> contenders;
+  const auto add = [&](ContenderSpec spec) {
+    CompleteContender(scenario, spec);
+    contenders.push_back(std::move(spec));
   };
-  std::vector<ContenderSpec> contenders{span("auto", "fixed"), span("sr", "fixed"),
-                                        span("ec", "fixed"),   span("auto", "bbr"),
-                                        span("auto", "cubic"), span("auto", "swift")};
-  if (has_ring && scenario.schedule != Schedule::kRing) {
-    contenders.push_back(span("auto", "fixed"));
+  for (const char* recovery : {"auto", "sr", "ec"}) add({.recovery = recovery});
+  for (const char* congestion : {"bbr", "cubic", "swift"}) add({.congestion = congestion});
+  if (collectives::DefaultSchedule(scenario.collective) == Schedule::kRing &&
+      scenario.schedule != Schedule::kRing) {
+    contenders.push_back(contenders.front());
     contenders.back().name += ", ring";
     contenders.back().schedule = Schedule::kRing;
   }
-  const auto baseline = [&](const std::string& transport, const std::string& congestion,
-                            bool tuned) {
-    ContenderSpec spec;
-    spec.transport = transport;
-    spec.name = transport == "tcp" ? transport + " " + congestion : transport;
-    spec.name += tuned ? ", tuned" : ", default";
-    spec.congestion = congestion;
-    spec.rate_class = congestion == "fixed" ? RateClass::kProvisioned : RateClass::kControlled;
-    spec.tuned = tuned;
-    spec.schedule = has_ring ? Schedule::kRing : scenario.schedule;
-    spec.channels = NcclPreset{}.channels;
-    return spec;
-  };
   for (const char* transport : {"rc-gbn", "rc-sr"}) {
-    for (const bool tuned : {false, true})
-      contenders.push_back(baseline(transport, "fixed", tuned));
+    for (const bool tuned : {false, true}) add({.transport = transport, .tuned = tuned});
   }
   for (const char* congestion : {"cubic", "bbr"}) {
-    for (const bool tuned : {false, true}) contenders.push_back(baseline("tcp", congestion, tuned));
+    for (const bool tuned : {false, true}) {
+      add({.transport = "tcp", .congestion = congestion, .tuned = tuned});
+    }
   }
   return contenders;
 }

@@ -48,6 +48,9 @@ TrafficBytes TrafficOf(const transport::Span& span);
 
 Result<ContenderEndpoint> MakeContender(const EndpointOrder& order);
 
+// What follows from a contender's transport, recovery, congestion control and tuning where nothing
+// else is said: class, schedule, channels and name.
+void CompleteContender(const Scenario& scenario, ContenderSpec& spec);
 // What a scenario runs that names no contenders.
 std::vector<ContenderSpec> StandardContenders(const Scenario& scenario);
 

@@ -55,7 +55,7 @@ class Group {
   virtual ~Group() = default;
   virtual uint32_t ranks() const = 0;
   virtual std::span<const uint32_t> local_ranks() const = 0;
-  virtual std::string_view label() const = 0;  // "measured" or "virtual": overview.md, principle 5
+  virtual std::string_view label() const = 0;  // "measured" or "virtual"
   // Connects the lanes of one plan per local rank; the same shape on every rank.
   virtual Result<void> connect(std::span<const collectives::Plan> plans,
                                const collectives::SlotConfig& slots,

@@ -106,6 +106,13 @@ Result<void> NetGroup::connect(std::span<const collectives::Plan> plans,
     sends.push_back(*comm);
     executor_->add_send_lane(lane, *comm);
   }
+  if (auto ready = await_lanes(plan, listeners, sends); !ready) return ready;
+  return meet();
+}
+
+Result<void> NetGroup::await_lanes(const collectives::Plan& plan,
+                                   std::span<const transport::ListenId> listeners,
+                                   std::span<const transport::CommId> sends) {
   const auto cannot_connect = [&](size_t i) {
     return Fail(ErrorCode::kIo, fmt::format("connecting to rank {}: {}", plan.sends[i].peer,
                                             transport_->failure(sends[i])));
@@ -137,7 +144,7 @@ Result<void> NetGroup::connect(std::span<const collectives::Plan> plans,
     }
     transport_->progress(transport_->now() + TimeNs{10'000'000});
   }
-  return meet();
+  return {};
 }
 
 Result<void> NetGroup::run(std::span<RankRun> runs) {

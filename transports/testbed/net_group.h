@@ -33,6 +33,10 @@ class NetGroup final : public Group {
  private:
   Result<void> meet();
   Result<void> drive(RankRun& run);
+  // `listeners` and `sends`: of the plan's lanes.
+  Result<void> await_lanes(const collectives::Plan& plan,
+                           std::span<const transport::ListenId> listeners,
+                           std::span<const transport::CommId> sends);
   std::function<void()> meanwhile();
 
   std::unique_ptr<Bootstrap> bootstrap_;

@@ -48,18 +48,10 @@ std::string TextOf(const toml::node& node) {
 
 Result<void> CheckPlans(const Scenario& scenario, uint64_t bytes) {
   for (const ContenderSpec& contender : scenario.contenders) {
-    collectives::Task task;
-    task.collective = scenario.collective;
-    task.schedule = contender.schedule;
-    task.ranks = scenario.ranks();
-    task.ranks_per_site = scenario.ranks_per_site;
-    task.bytes = bytes;
-    task.element_bytes = BytesOf(scenario.element);
-    task.channels = contender.channels;
-    if (const auto plan = collectives::MakePlan(task); !plan) {
-      return Fail(ErrorCode::kInvalid, BytesToText(bytes) + " for contender \"" + contender.name +
-                                           "\": " + plan.error().message);
-    }
+    const auto plan = collectives::MakePlan(TaskOf(scenario, contender, bytes));
+    if (plan) continue;
+    return Fail(ErrorCode::kInvalid, BytesToText(bytes) + " for contender \"" + contender.name +
+                                         "\": " + plan.error().message);
   }
   return {};
 }
@@ -331,23 +323,12 @@ class Reader {
       spec.congestion = "cubic";
       ReadName(section, "congestion", spec.congestion, {"cubic", "bbr"});
     }
-    const bool controlled =
-        spec.transport == "tcp" || spec.is_library() || (span && spec.congestion != "fixed");
-    spec.rate_class = controlled ? RateClass::kControlled : RateClass::kProvisioned;
+    CompleteContender(scenario_, spec);
     section.read_word<RateClass>("class", spec.rate_class, kRateClasses);
-    spec.schedule = spec.baseline() && scenario_.collective != Collective::kAllToAll &&
-                            scenario_.collective != Collective::kSendRecv
-                        ? Schedule::kRing
-                        : scenario_.schedule;
     section.read_word<Schedule>("schedule", spec.schedule, collectives::kSchedules);
-    if (spec.baseline()) spec.channels = NcclPreset{}.channels;
     section.read_count("channels", spec.channels, 1, 64);
     section.read_bytes("buffsize", spec.buffsize);
     if (span) section.read_bytes("window", spec.window_bytes);
-    spec.name = spec.is_library() ? spec.library.stem().string() : spec.transport;
-    if (span) spec.name += " " + spec.recovery + ", " + spec.congestion;
-    if (spec.transport == "tcp") spec.name += " " + spec.congestion;
-    if (spec.baseline()) spec.name += spec.tuned ? ", tuned" : ", default";
     section.read("name", spec.name);
     for (const ContenderSpec& other : scenario_.contenders) {
       if (other.name == spec.name) {
@@ -366,6 +347,18 @@ class Reader {
 };
 
 }  // namespace
+
+collectives::Task TaskOf(const Scenario& scenario, const ContenderSpec& contender, uint64_t bytes) {
+  collectives::Task task;
+  task.collective = scenario.collective;
+  task.schedule = contender.schedule;
+  task.ranks = scenario.ranks();
+  task.ranks_per_site = scenario.ranks_per_site;
+  task.bytes = bytes;
+  task.element_bytes = BytesOf(scenario.element);
+  task.channels = contender.channels;
+  return task;
+}
 
 Result<void> CheckOverTime(const Scenario& scenario) {
   constexpr int64_t kMostIntervals = 1'000'000;

@@ -93,6 +93,9 @@ struct Scenario {
   uint32_t ranks() const { return static_cast<uint32_t>(sites.size()) * ranks_per_site; }
 };
 
+// A contender's share in one collective of so many bytes, of rank 0.
+collectives::Task TaskOf(const Scenario& scenario, const ContenderSpec& contender, uint64_t bytes);
+
 // Whether intervals of that length may be recorded; the error's context is empty.
 Result<void> CheckOverTime(const Scenario& scenario);
 // Whether every contender has a plan for every size; the error's context is empty.

@@ -182,8 +182,6 @@ std::string DrawPanel(const PanelPlot& plot, const Panel& panel, double top, dou
                     "font-size=\"11\" fill=\"#555\"");
 }
 
-std::string Quoted(std::string_view text) { return fmt::format("\"{}\"", text); }
-
 }  // namespace
 
 std::string EscapeXml(std::string_view text) {
@@ -202,6 +200,12 @@ std::string EscapeXml(std::string_view text) {
     }
   }
   return out;
+}
+
+std::string Quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + '"';
 }
 
 std::string ToSvg(const LinePlot& plot) {

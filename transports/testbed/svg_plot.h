@@ -55,5 +55,6 @@ std::string ToCsv(const PanelPlot& plot);
 std::string ToCsv(const HeatMap& map);
 
 std::string EscapeXml(std::string_view text);
+std::string Quoted(std::string_view text);  // for CSV
 
 }  // namespace farspan::testbed
