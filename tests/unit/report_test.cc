@@ -8,6 +8,8 @@
 #include <regex>
 #include <sstream>
 
+#include "transports/testbed/svg_plot.h"
+
 namespace farspan::testbed {
 namespace {
 
@@ -55,6 +57,12 @@ TEST(Report, LengthOfALossIsDrawnWhereTheLossIsTheSame) {
   record.points[1].loss = 2e-3;
   EXPECT_EQ(Find(PlotsOf(record), "test-burst-1048576"), nullptr);
   EXPECT_NE(Find(PlotsOf(record), "test-loss-1048576"), nullptr);
+}
+
+TEST(Report, QuotesInNamesAreDoubledInCsv) {
+  LinePlot plot;
+  plot.lines.push_back({.name = "the \"new\" one", .x = {1}, .y = {2}});
+  EXPECT_EQ(ToCsv(plot), "line,x,y,low,high\n\"the \"\"new\"\" one\",1,2,,\n");
 }
 
 TEST(Report, TheTailIsDrawnWhereSamplesStandForIt) {
