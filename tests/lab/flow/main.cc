@@ -19,7 +19,9 @@
 
 #include "emulator/base/random.h"
 #include "emulator/base/units.h"
+#include "emulator/cli/command_line.h"
 #include "transports/bench_nets.h"
+#include "transports/net_options.h"
 #include "transports/testbed/bootstrap.h"
 
 namespace farspan {
