@@ -22,7 +22,7 @@ namespace {
 using Handle = std::array<uint8_t, nccl::kHandleBytes>;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kBytes = 20'000;
+constexpr int kBytes = 5'000;  // no more than may leave before the first ACK
 
 // Calls until `done` or 20 s: whether it came to be done.
 template <typename Step>
@@ -174,7 +174,7 @@ TEST(NcclPlugin, WhoEndsAfterItsLastReceiveTellsItsSenderAllTheSame) {
       ASSERT_EQ((*net)->init(nullptr), nccl::kSuccess);
       End end(**net, true);
       EXPECT_TRUE(end.move(nullptr, handle));
-      EXPECT_GT(relay.lost(), 3);
+      EXPECT_GT(relay.lost(), 0);
       if (end.comm != nullptr) (*net)->close(end.comm, true);
       EXPECT_EQ((*net)->finalize(), nccl::kSuccess);
     }
