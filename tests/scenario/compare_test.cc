@@ -87,6 +87,17 @@ recovery = "gbn"
   EXPECT_GT(rows[2].seconds.mean, rows[0].seconds.mean);
 }
 
+// Not each rank for itself: one that is done does not give the others more time.
+TEST(Compare, TheLimitIsForAllRanksTogether) {
+  Scenario scenario =
+      Load(TwoSites("ba = {rate = \"100 Mbps\"}", "[[contenders]]\ncongestion = \"cubic\"\n"));
+  const auto rows = RunAll(scenario);
+  ASSERT_EQ(rows[0].failure, "");
+  EXPECT_GT(rows[0].seconds.mean, 90e-3);
+  scenario.limit = TimeNs{85'000'000};  // the other's data are there long before
+  EXPECT_NE(RunAll(scenario)[0].failure.find("not done within 85 ms"), std::string::npos);
+}
+
 TEST(Compare, TheSameSeedsGiveTheSameFiguresWhateverTheThreads) {
   const Scenario scenario = Load(TwoSites("loss = \"1 %\"\njitter = \"20 us\"", R"(
 [[contenders]]

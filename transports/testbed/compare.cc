@@ -138,6 +138,10 @@ class SampleRun {
     if (auto done = group_->run(runs); !done) return tl::unexpected(done.error());
     TimeNs last{};
     for (const RankRun& run : runs) last = std::max(last, run.ends().back() - run.start());
+    // The group's own patience is with each rank.
+    if (last > case_.scenario->limit) {
+      return Fail(ErrorCode::kIo, "not done within " + ToText(case_.scenario->limit));
+    }
     return ToSeconds(last);
   }
 
