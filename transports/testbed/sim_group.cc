@@ -125,9 +125,10 @@ Result<void> SimGroup::connect(std::span<const collectives::Plan> plans,
       };
       network_.run_while(connecting, network_.now() + topology_.limit);
       if (!receiver || hosts_[lane.peer]->state(*sender) != CommState::kReady) {
+        std::string reason(hosts_[lane.peer]->failure(*sender));
+        if (reason.empty()) reason = "not done within " + ToText(topology_.limit);
         return Fail(ErrorCode::kIo, "connecting rank " + std::to_string(lane.peer) + " to rank " +
-                                        std::to_string(rank) + ": " +
-                                        std::string(hosts_[lane.peer]->failure(*sender)));
+                                        std::to_string(rank) + ": " + reason);
       }
       hosts_[rank]->stop_listening(*listener);
       executors_[lane.peer]->add_send_lane({rank, lane.channel}, *sender);
