@@ -3,7 +3,8 @@
 //   span_fairness [SECONDS]      measured after a tenth of them; default 60
 //
 // Two of Span over 1 Gb/s with a queue of 2.5 MB: equal round trips of 20 ms, and round trips of 10
-// and 40 ms, with the same controller on both; and each pair of different ones. Then Span beside
+// and 40 ms, with the same controller on both; equal ones of which the second begins some 2 s late,
+// three times, measured after two fifths; and each pair of different ones. Then Span beside
 // the model of kernel TCP under cubic, over that and over the lab's 200 Mb/s with a queue of one
 // round trip and datagrams for an MTU of 1500. Nothing is judged:
 // tests/scenario/span_fairness_test.cc does that.
@@ -24,6 +25,7 @@ struct Flow {
   std::string congestion;
   TimeNs rtt = 20_ms;
   bool tcp = false;
+  TimeNs start{};  // the second's
 };
 
 void Add(SharedBottleneck& network, const Flow& flow) {
@@ -33,8 +35,9 @@ void Add(SharedBottleneck& network, const Flow& flow) {
 void Row(const BottleneckOptions& options, const Flow& first, const Flow& second, TimeNs end) {
   SharedBottleneck network(options);
   Add(network, first);
+  network.run_until(second.start);
   Add(network, second);
-  const TimeNs warm{end.ns / 10};
+  const TimeNs warm{second.start == TimeNs{} ? end.ns / 10 : 2 * end.ns / 5};
   network.run_until(warm);
   const uint64_t a = network.delivered(0), b = network.delivered(1);
   network.run_until(end);
@@ -60,6 +63,11 @@ int main(int argc, char** argv) {
   constexpr std::array kControllers{"bbr", "cubic", "swift"};
   for (const char* one : kControllers) test::Row({}, {one}, {one}, end);
   for (const char* one : kControllers) test::Row({}, {one, 10_ms}, {one, 40_ms}, end);
+  for (const char* one : kControllers) {
+    for (int64_t late = 0; late < 3; ++late) {
+      test::Row({}, {one}, {.congestion = one, .start = 2_s + TimeNs{late * 37'000'000}}, end);
+    }
+  }
   for (size_t i = 0; i < kControllers.size(); ++i) {
     for (size_t j = i + 1; j < kControllers.size(); ++j) {
       test::Row({}, {kControllers[i]}, {kControllers[j]}, end);
