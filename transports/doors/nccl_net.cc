@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
+#include <mutex>
 #include <set>
 
 namespace farspan::doors {
@@ -48,7 +50,9 @@ class NetOf final : public NcclNet {
       nccl::CommConfig config;
       return net_.init(&context_, ++comms_, &config, log, nullptr);
     } else {
+      static std::mutex mutex;
       static std::set<const void*> initialised;
+      const std::lock_guard lock(mutex);
       if (initialised.count(&net_) > 0) return nccl::kSuccess;
       nccl::Status result;
       if constexpr (kVersion == 10) {
@@ -154,7 +158,7 @@ class NetOf final : public NcclNet {
   }
 
  private:
-  static inline uint64_t comms_ = 0;
+  static inline std::atomic<uint64_t> comms_ = 0;
   const nccl::Net<kVersion>& net_;
   void* context_ = nullptr;
 };
