@@ -64,7 +64,7 @@ double BusRate(const Case& c) {
   EXPECT_TRUE(group) << group.error().text();
   const auto rows = testbed::RunBench(**group, options, [](const testbed::BenchRow&) {});
   EXPECT_TRUE(rows) << rows.error().text();
-  return 8 * static_cast<double>(rows->back().bytes) / rows->back().out_of_place.mean_s *
+  return 8 * static_cast<double>(rows->back().bytes) / rows->back().out_of_place.time_s *
          collectives::BusFactor(c.collective, c.ranks);
 }
 

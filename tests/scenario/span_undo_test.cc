@@ -79,8 +79,7 @@ TEST(SpanUndo, CubicGetsAllOfALinkThatReorders) {
 }
 
 // To these a loss is worth less, or they hear of a stall by its delay too: swift gains nothing by
-// it, and gets 2 % less where the receiver stands still (a time-out makes it measure the path
-// anew).
+// it, and where the receiver stands still it gets a percent or two less than the twin.
 TEST(SpanUndo, TheOthersLoseLittleByIt) {
   struct Row {
     std::string congestion;

@@ -168,7 +168,7 @@ class SizeRun {
     }
     const auto all = group_.gather(seconds);
     if (!all) return tl::unexpected(all.error());
-    times->mean_s = Averaged(*all, options_.average);
+    times->time_s = Averaged(*all, options_.average);
     TimeNs before = runs[0].start();
     for (size_t i = options_.aggregate; i <= operations; i += options_.aggregate) {
       const TimeNs end = runs[0].ends()[i - 1];

@@ -49,7 +49,7 @@ struct BenchOptions {
 };
 
 struct BenchTimes {
-  double mean_s = 0;
+  double time_s = 0;
   std::vector<double> iterations_s;  // of this process's first rank, an operation of each
   int64_t wrong = -1;                // elements over all ranks; -1: not checked
   double error = -1;                 // relative, the worst, where compressed and checked

@@ -11,10 +11,10 @@ namespace farspan::testbed {
 namespace {
 
 double AlgBw(const BenchRow& row, const BenchTimes& times) {
-  return static_cast<double>(row.bytes) / times.mean_s * 1e-9;
+  return static_cast<double>(row.bytes) / times.time_s * 1e-9;
 }
 double WanBw(const BenchRow& row, const BenchTimes& times) {
-  return static_cast<double>(row.wan_bytes) / times.mean_s * 1e-9;
+  return static_cast<double>(row.wan_bytes) / times.time_s * 1e-9;
 }
 
 // Of one rank's iterations, as nccl-tests' -I: p99 by nearest rank, variation by all of them.
@@ -57,7 +57,7 @@ std::string ToText(const BenchOptions& options, const BenchRow& row) {
   const auto part = [&](const BenchTimes& times) {
     const double algbw = AlgBw(row, times);
     std::string columns =
-        fmt::format(" {:>8.6g} {:>7.2f} {:>7.2f} {:>7.2f} {:>7}", times.mean_s * 1e6, algbw,
+        fmt::format(" {:>8.6g} {:>7.2f} {:>7.2f} {:>7.2f} {:>7}", times.time_s * 1e6, algbw,
                     algbw * collectives::BusFactor(options.shape.collective, options.shape.ranks),
                     WanBw(row, times), times.wrong < 0 ? "N/A" : std::to_string(times.wrong));
     if (options.compression != Compression::kNone) {
@@ -80,7 +80,7 @@ nlohmann::json ToJson(const BenchOptions& options, const std::vector<BenchRow>& 
                       std::string_view label) {
   const auto times_json = [&](const BenchRow& row, const BenchTimes& times) {
     const double algbw = AlgBw(row, times);
-    nlohmann::json json{{"time_s", times.mean_s},
+    nlohmann::json json{{"time_s", times.time_s},
                         {"iterations_s", times.iterations_s},
                         {"algbw_GBps", algbw},
                         {"busbw_GBps", algbw * collectives::BusFactor(options.shape.collective,
